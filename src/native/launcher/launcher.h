@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * containerd-shim-berth-v2 as it is on the disk: a small static program that becomes the JavaScript host, or waits for it
+ * (start), or sleeps in its place (keeper), or holds a sandbox's namespaces (pause).
+ */
+#ifndef BERTH_LAUNCHER_H
+#define BERTH_LAUNCHER_H
+
+#include <stddef.h>
+
+/* "berth: text: reason" on stderr; error 0: no reason. */
+void complain(const char *text, int error);
+
+/* host.c: execs the JavaScript host with these arguments (argv[0]: the name to be seen by). Returns only on failure: errno. */
+int host_exec(char *const *argv, char *const *envp);
+
+/* Each mode returns the exit code. */
+int start_main(char *const *argv, char *const *envp);
+int keeper_main(char *const *argv, char *const *envp);
+int pause_main(void);
+
+/* The value of NAME in an environment, or NULL. */
+const char *environment_value(char *const *envp, const char *name);
+
+#endif

@@ -1,0 +1,236 @@
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Command, CommandRunner, OutputCapture } from './command.ts';
+import { classifyRuntimeMessage, RuntimeError } from './errors.ts';
+import { lastLoggedError, oneLine } from './runtime-log.ts';
+import type { ProcessSpec } from './spec.ts';
+
+export interface RuntimeOptions {
+  /** Absolute path of the runtime's binary. */
+  binary: string;
+  /** Its state folder (`--root`), one for each namespace. */
+  root: string;
+  /** Where it logs (`--log`), JSON lines. */
+  logPath: string;
+  systemdCgroup: boolean;
+  /** How long one call may take before the runtime is killed, seconds. */
+  timeoutSeconds: number;
+}
+
+/** Descriptors for a container's process; -1 is /dev/null. A process with a terminal has a console socket instead. */
+export type ProcessStdio = { fds: [stdin: number, stdout: number, stderr: number] } | { consoleSocket: string };
+
+export interface CreateOptions {
+  bundle: string;
+  pidFile: string;
+  stdio: ProcessStdio;
+  noPivot: boolean;
+  noNewKeyring: boolean;
+}
+
+export interface ExecOptions {
+  /** Where the process spec is written for the runtime; removed afterwards. */
+  specFile: string;
+  spec: ProcessSpec;
+  pidFile: string;
+  stdio: ProcessStdio;
+}
+
+export interface CheckpointOptions {
+  imagePath: string;
+  workPath: string;
+  parentPath?: string;
+  leaveRunning: boolean;
+  openTcp: boolean;
+  externalUnixSockets: boolean;
+  terminal: boolean;
+  fileLocks: boolean;
+  emptyNamespaces: string[];
+  cgroupsMode: string;
+}
+
+export interface RestoreOptions {
+  bundle: string;
+  pidFile: string;
+  imagePath: string;
+  workPath: string;
+  parentPath?: string;
+  stdio: ProcessStdio;
+  noPivot: boolean;
+}
+
+const killed = 128 + 9;
+
+/**
+ * Runs an OCI runtime (runc 1.1 and later, crun 1.8 and later, or whatever takes the same command line) and turns its
+ * failures into one sentence. Every method throws RuntimeError, and nothing else, when the runtime fails.
+ */
+export class OciRuntime {
+  readonly #options: RuntimeOptions;
+  readonly #runner: CommandRunner;
+  readonly #capture: () => OutputCapture;
+
+  constructor(options: RuntimeOptions, runner: CommandRunner, capture: () => OutputCapture) {
+    this.#options = options;
+    this.#runner = runner;
+    this.#capture = capture;
+  }
+
+  /** Makes the container; its first process waits for `start`. Returns that process's pid. */
+  async create(id: string, options: CreateOptions, signal?: AbortSignal): Promise<number> {
+    const flags = ['--bundle', options.bundle, '--pid-file', options.pidFile];
+    if (options.noPivot) flags.push('--no-pivot');
+    if (options.noNewKeyring) flags.push('--no-new-keyring');
+    await this.#run('create', [...flags, ...consoleFlags(options.stdio), id], options.stdio, signal);
+    return this.#readPid('create', options.pidFile);
+  }
+
+  async start(id: string, signal?: AbortSignal): Promise<void> {
+    await this.#run('start', [id], undefined, signal);
+  }
+
+  /** Starts one more process in the container, detached. Returns its pid. */
+  async exec(id: string, options: ExecOptions, signal?: AbortSignal): Promise<number> {
+    writeFileSync(options.specFile, JSON.stringify(options.spec), { mode: 0o600 });
+    try {
+      const flags = ['--process', options.specFile, '--detach', '--pid-file', options.pidFile];
+      await this.#run('exec', [...flags, ...consoleFlags(options.stdio), id], options.stdio, signal);
+      return this.#readPid('exec', options.pidFile);
+    } finally {
+      rmSync(options.specFile, { force: true });
+      rmSync(options.pidFile, { force: true });
+    }
+  }
+
+  /** Removes what the runtime keeps of the container. `force` kills its processes first. A container it does not know is no error. */
+  async delete(id: string, force: boolean, signal?: AbortSignal): Promise<void> {
+    try {
+      await this.#run('delete', force ? ['--force', id] : [id], undefined, signal);
+    } catch (error) {
+      if (error instanceof RuntimeError && error.reason === 'not-found') return;
+      throw error;
+    }
+  }
+
+  async pause(id: string, signal?: AbortSignal): Promise<void> {
+    await this.#run('pause', [id], undefined, signal);
+  }
+
+  async resume(id: string, signal?: AbortSignal): Promise<void> {
+    await this.#run('resume', [id], undefined, signal);
+  }
+
+  /** Applies `LinuxResources` (JSON of the runtime specification). `file` is a path to write them to for the runtime. */
+  async update(id: string, resources: string, file: string, signal?: AbortSignal): Promise<void> {
+    writeFileSync(file, resources, { mode: 0o600 });
+    try {
+      await this.#run('update', ['--resources', file, id], undefined, signal);
+    } finally {
+      rmSync(file, { force: true });
+    }
+  }
+
+  async checkpoint(id: string, options: CheckpointOptions, signal?: AbortSignal): Promise<void> {
+    mkdirSync(options.workPath, { recursive: true, mode: 0o700 });
+    const flags = ['--image-path', options.imagePath, '--work-path', options.workPath];
+    if (options.parentPath !== undefined) flags.push('--parent-path', options.parentPath);
+    if (options.leaveRunning) flags.push('--leave-running');
+    if (options.openTcp) flags.push('--tcp-established');
+    if (options.externalUnixSockets) flags.push('--ext-unix-sk');
+    if (options.terminal) flags.push('--shell-job');
+    if (options.fileLocks) flags.push('--file-locks');
+    if (options.cgroupsMode !== '') flags.push('--manage-cgroups-mode', options.cgroupsMode);
+    for (const namespace of options.emptyNamespaces) flags.push('--empty-ns', namespace);
+    await this.#run('checkpoint', [...flags, id], undefined, signal);
+  }
+
+  /** Makes a running container from a checkpoint. Returns its first process's pid. */
+  async restore(id: string, options: RestoreOptions, signal?: AbortSignal): Promise<number> {
+    mkdirSync(options.workPath, { recursive: true, mode: 0o700 });
+    const flags = ['--bundle', options.bundle, '--pid-file', options.pidFile, '--detach'];
+    flags.push('--image-path', options.imagePath, '--work-path', options.workPath);
+    if (options.parentPath !== undefined) flags.push('--parent-path', options.parentPath);
+    if (options.noPivot) flags.push('--no-pivot');
+    await this.#run('restore', [...flags, ...consoleFlags(options.stdio), id], options.stdio, signal);
+    return this.#readPid('restore', options.pidFile);
+  }
+
+  /** What `RUNTIME features` prints (runc 1.1 and later, crun 1.9 and later), or undefined for a runtime without it. */
+  async features(signal?: AbortSignal): Promise<string | undefined> {
+    const output = this.#capture();
+    try {
+      const command = { file: this.#options.binary, argv: [this.#options.binary, 'features'], fds: [-1, output.fd, -1] };
+      const { exitCode } = await this.#runner.run(command, this.#deadline(signal));
+      return exitCode === 0 ? output.text() : undefined;
+    } finally {
+      output.close();
+    }
+  }
+
+  #deadline(signal?: AbortSignal): AbortSignal {
+    const timeout = AbortSignal.timeout(this.#options.timeoutSeconds * 1000);
+    return signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
+  }
+
+  async #run(verb: string, args: string[], stdio: ProcessStdio | undefined, signal?: AbortSignal): Promise<void> {
+    const { binary, root, logPath, systemdCgroup } = this.#options;
+    const globals = ['--root', root, '--log', logPath, '--log-format', 'json'];
+    if (systemdCgroup) globals.push('--systemd-cgroup');
+    // What the runtime itself prints is wanted only when it is not the container's own stdio that it would print to.
+    const output = stdio !== undefined && 'fds' in stdio ? undefined : this.#capture();
+    const fds = output === undefined ? (stdio as { fds: number[] }).fds : [-1, output.fd, output.fd];
+    rmSync(logPath, { force: true });
+    const deadline = this.#deadline(signal);
+    try {
+      const { exitCode } = await this.#call(verb, { file: binary, argv: [binary, ...globals, verb, ...args], fds }, deadline);
+      if (exitCode !== 0) throw this.#failure(verb, exitCode, output?.text() ?? '');
+    } finally {
+      output?.close();
+    }
+  }
+
+  async #call(verb: string, command: Command, deadline: AbortSignal): Promise<{ exitCode: number }> {
+    try {
+      return await this.#runner.run(command, deadline);
+    } catch (error) {
+      if (deadline.aborted) {
+        const name = (deadline.reason as { name?: string } | undefined)?.name;
+        const why = name === 'TimeoutError' ? `gave no result within ${this.#options.timeoutSeconds} s` : 'was given up by the caller';
+        throw new RuntimeError(`OCI runtime ${verb} failed: ${this.#options.binary} ${why} and was killed`, 'timeout', { cause: error });
+      }
+      const { code, message } = error as { code?: string; message: string };
+      const text = `OCI runtime ${verb} failed: cannot run ${this.#options.binary}: ${message}`;
+      throw new RuntimeError(text, code === 'ENOENT' || code === 'EACCES' ? 'missing' : 'failed', { cause: error });
+    }
+  }
+
+  #failure(verb: string, exitCode: number, printed: string): RuntimeError {
+    const said = lastLoggedError(this.#options.logPath) || oneLine(printed);
+    const ended = exitCode > 128 ? `was ended by signal ${exitCode - 128}` : `exited with status ${exitCode}`;
+    const what = said === '' ? `${this.#options.binary} ${ended} and logged no reason` : said;
+    return new RuntimeError(`OCI runtime ${verb} failed: ${what}`, exitCode === killed ? 'failed' : classifyRuntimeMessage(said));
+  }
+
+  #readPid(verb: string, pidFile: string): number {
+    let text: string;
+    try {
+      text = readFileSync(pidFile, 'utf8').trim();
+    } catch (cause) {
+      throw new RuntimeError(`OCI runtime ${verb} failed: ${this.#options.binary} reported success but wrote no ${pidFile}`, 'failed', { cause });
+    }
+    const pid = /^[0-9]{1,10}$/.test(text) ? Number(text) : 0;
+    if (pid > 0) return pid;
+    throw new RuntimeError(`OCI runtime ${verb} failed: ${pidFile} holds no process id but "${oneLine(text, 40)}"`, 'failed');
+  }
+}
+
+/** The bundle-relative name of the pid file of a container's first process: the same that other shims use. */
+export const initPidFile = 'init.pid';
+
+export function initPidPath(bundle: string): string {
+  return join(bundle, initPidFile);
+}
+
+function consoleFlags(stdio: ProcessStdio): string[] {
+  return 'consoleSocket' in stdio ? ['--console-socket', stdio.consoleSocket] : [];
+}

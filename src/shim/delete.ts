@@ -1,0 +1,142 @@
+import { closeSync, existsSync, readFileSync, rmSync, unlinkSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { containerCgroups, removeCgroups, unmountAllUnder, type NativeAddon } from '../linux/index.ts';
+import { initPidPath, OciRuntime } from '../oci/index.ts';
+import { runc, task, toTimestamp } from '../wire/index.ts';
+import type { ShimArguments } from './args.ts';
+import { ShimCommands } from './commands.ts';
+import type { ShimConfig } from './config.ts';
+import { Exits } from './exits.ts';
+import { checkId } from './ids.ts';
+import { killAll } from './kill-all.ts';
+import { Reactor } from './reactor.ts';
+import {
+  containerRecordFile,
+  readContainerRecord,
+  readShimRecord,
+  shimRecordFile,
+  type ContainerRecord,
+  type RuntimeRecord,
+  type ShimRecord,
+} from './record.ts';
+import { rootfsPath } from './rootfs.ts';
+import { resolveRuntime } from './runtime-options.ts';
+
+const sigkill = 9;
+const killedStatus = 128 + sigkill;
+const cgroupTimeoutMs = 5000;
+
+/**
+ * `delete`: undoes all that a container's shim has done, from what it left in the bundle, because the shim is no more. Prints a
+ * DeleteResponse: the exit that the shim still saw, else "killed". What cannot be undone is told on stderr, and the rest is done.
+ */
+export async function deleteContainer(args: ShimArguments, native: NativeAddon, config: ShimConfig): Promise<void> {
+  checkId(args.id, 'id');
+  checkId(args.namespace, 'namespace');
+  const bundle = bundleOf(args);
+  const record = readContainerRecord(bundle);
+  const shim = readShimRecord(bundle);
+  const pid = record?.init.pid ?? readInitPid(bundle);
+  native.setSubreaper();
+  const exits = new Exits();
+  let nextId = 1;
+  const reactor = new Reactor(native.createLoop(), exits, () => nextId++);
+  const commands = new ShimCommands(native, exits, config.childEnvironment);
+  reactor.start({ spooling: ignore, sinkError: ignore, clientGone: ignore }, ignore);
+  const cgroups = record?.cgroups ?? (pid > 0 && isOurs(pid, bundle) ? containerCgroups(pid) : {});
+  await attempt('remove it from the OCI runtime', async () => {
+    const runtime = runtimeOf(record, args, bundle, config);
+    const options = { ...runtime, logPath: join(bundle, 'log.json'), timeoutSeconds: config.runtimeTimeoutSeconds };
+    await new OciRuntime(options, commands, () => commands.capture()).delete(args.id, true);
+  });
+  await attempt('end its processes', () => {
+    killAll(cgroups);
+  });
+  await attempt('remove its cgroups', () => removeCgroups(cgroups, AbortSignal.timeout(cgroupTimeoutMs)));
+  await attempt('unmount its rootfs', () => {
+    unmountAllUnder(rootfsPath(bundle), native);
+  });
+  if (shim !== undefined && !isAlive(shim, native)) await attempt('clean up after its shim', () => { deleteShim(shim, native); });
+  await attempt('remove its records', () => { removeFiles(bundle); });
+  reactor.stop();
+  const exit = record?.init.exit ?? null;
+  const exitedAt = exit === null ? BigInt(Date.now()) * 1_000_000n : BigInt(exit.at);
+  process.stdout.write(task.DeleteResponse.encode({ pid, exitStatus: exit?.status ?? killedStatus, exitedAt: toTimestamp(exitedAt) }));
+}
+
+function ignore(): void {
+  // nothing is attached here
+}
+
+/** Named by a flag, or the folder of that id beside the one we were started in, or that one. */
+function bundleOf({ bundle, id }: ShimArguments): string {
+  if (bundle !== '') return bundle;
+  const cwd = process.cwd();
+  const beside = join(dirname(cwd), id);
+  return basename(cwd) !== id && existsSync(beside) ? beside : cwd;
+}
+
+function runtimeOf(record: ContainerRecord | undefined, args: ShimArguments, bundle: string, config: ShimConfig): RuntimeRecord {
+  return record?.runtime ?? resolveRuntime(runc.Options.decode(new Uint8Array()), args.namespace, join(bundle, 'work'), config);
+}
+
+function readInitPid(bundle: string): number {
+  try {
+    return Number(readFileSync(initPidPath(bundle), 'utf8')) || 0;
+  } catch {
+    return 0;
+  }
+}
+
+/** Whether a pid from a file that may be old is still a process of that bundle's container: its root is the bundle's rootfs. */
+function isOurs(pid: number, bundle: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/mountinfo`, 'utf8').includes(bundle);
+  } catch {
+    return false;
+  }
+}
+
+function isAlive({ socketPath }: ShimRecord, native: NativeAddon): boolean {
+  try {
+    closeSync(native.connectUnix(socketPath));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What was the shim's own: its sockets, its sandbox. */
+function deleteShim(shim: ShimRecord, native: NativeAddon): void {
+  for (const path of [shim.socketPath, shim.attach?.path ?? '']) if (path !== '') rmSync(path, { force: true });
+  const { sandbox } = shim;
+  if (sandbox === null) return;
+  if (sandbox.pid > 0 && commandOf(sandbox.pid) === 'berth-pause') native.kill(sandbox.pid, sigkill);
+  if (sandbox.shmPath !== '') unmountAllUnder(sandbox.shmPath, native);
+}
+
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0] ?? '';
+  } catch {
+    return '';
+  }
+}
+
+function removeFiles(bundle: string): void {
+  for (const file of [containerRecordFile, shimRecordFile]) {
+    try {
+      unlinkSync(join(bundle, file));
+    } catch {
+      // never written
+    }
+  }
+}
+
+async function attempt(what: string, step: () => void | Promise<void>): Promise<void> {
+  try {
+    await step();
+  } catch (error) {
+    process.stderr.write(`could not ${what}: ${error instanceof Error ? error.message : String(error)}\n`);
+  }
+}

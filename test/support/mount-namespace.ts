@@ -1,0 +1,72 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+
+/** Where programs run and what they see mounted: on the machine itself, or apart from it. */
+export interface Place {
+  /** The program and arguments that run a program there. The process that is started becomes that program. */
+  wrap(file: string, args: string[]): [file: string, args: string[]];
+  /** How this process reaches a path of there. */
+  path(path: string): string;
+  mountPoints(): string[];
+  close(): Promise<void>;
+}
+
+function mountPointsOf(pid: number | 'self'): string[] {
+  const lines = readFileSync(`/proc/${pid}/mountinfo`, 'utf8').split('\n').filter(Boolean);
+  return lines.map((line) => line.split(' ')[4] as string);
+}
+
+export const thisMachine: Place = {
+  wrap: (file, args) => [file, args],
+  path: (path) => path,
+  mountPoints: () => mountPointsOf('self'),
+  close: () => Promise.resolve(),
+};
+
+/**
+ * A mount namespace of a test's own, with an empty /run: sockets, runtime states and pinned namespaces of others are not there, and
+ * whatever is there afterwards is the test's. Without the cgroup2 mount of a hybrid layout, which crun refuses, if asked for.
+ */
+export class MountNamespace implements Place {
+  readonly #holder: ChildProcess;
+
+  private constructor(holder: ChildProcess) {
+    this.#holder = holder;
+  }
+
+  static async open(options: { withoutUnifiedCgroup: boolean }): Promise<MountNamespace> {
+    const steps = ['mount -t tmpfs -o mode=755 tmpfs /run'];
+    if (options.withoutUnifiedCgroup) steps.push('if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi');
+    // It ends when this process does, however that ends, since its input then does.
+    const script = [...steps, 'echo ready', 'exec cat >/dev/null'].join('\n');
+    const args = ['--mount', '--propagation', 'private', 'sh', '-e', '-c', script];
+    const holder = spawn('unshare', args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const exited = once(holder, 'exit').then(() => false);
+    const ready = once(holder.stdout, 'data').then(() => true);
+    if (!(await Promise.race([ready, exited]))) throw new Error('unshare could not make a mount namespace: needs root');
+    return new MountNamespace(holder);
+  }
+
+  get #pid(): number {
+    return this.#holder.pid as number;
+  }
+
+  wrap(file: string, args: string[]): [file: string, args: string[]] {
+    return ['nsenter', [`--mount=/proc/${this.#pid}/ns/mnt`, '--', file, ...args]];
+  }
+
+  path(path: string): string {
+    return `/proc/${this.#pid}/root${path}`;
+  }
+
+  mountPoints(): string[] {
+    return mountPointsOf(this.#pid);
+  }
+
+  async close(): Promise<void> {
+    const exited = once(this.#holder, 'exit');
+    this.#holder.stdin?.end();
+    await exited;
+  }
+}
