@@ -81,8 +81,7 @@ export interface Loop {
   /**
    * Starts the loop's thread and the reaper's. `onEvents` is called on the JavaScript thread with what happened since the last call.
    * The reaper looks (waitid, WNOWAIT), reports `exit`, and looks for the next child only after `collect`.
-   * Also lets this thread take the signals that `execve` and the keeper hold back while a program starts (SIGHUP, SIGINT, SIGTERM,
-   * SIGUSR2): listen for them before. What `onEvents` throws is an uncaught exception. The process stays alive while it is started.
+   * What `onEvents` throws is an uncaught exception. The process stays alive while it is started.
    */
   start(onEvents: (events: LoopEvent[]) => void): void;
   /**
@@ -172,7 +171,8 @@ export interface NativeAddon {
   oomEventfd(cgroupDirectory: string): number;
   /**
    * Replaces this process. Only the listed descriptors (and 0, 1, 2) stay open. Returns only by throwing; then all is as before.
-   * In the new program SIGHUP, SIGINT, SIGTERM and SIGUSR2 are blocked until its `Loop.start`, so that none ends it while it starts.
+   * SIGHUP, SIGINT, SIGTERM and SIGUSR2 are ignored in the new program until it listens for them (Node makes them fatal again early
+   * in its start: listen soon), and no signal is blocked.
    */
   execve(file: string, argv: string[], env: string[], keepDescriptors: number[]): never;
   setProcessName(name: string): void;

@@ -73,13 +73,29 @@ static int keep_only(const int *keep, size_t count, struct failure *failure)
     return 0;
 }
 
-static void held_back(sigset_t *signals)
+static const int fatal_while_starting[] = { SIGHUP, SIGINT, SIGTERM, SIGUSR2 };
+#define FATAL_COUNT (sizeof fatal_while_starting / sizeof *fatal_while_starting)
+
+struct signals {
+    sigset_t mask;
+    struct sigaction actions[FATAL_COUNT];
+};
+
+static void set_signals_for_exec(struct signals *before)
 {
-    sigemptyset(signals);
-    sigaddset(signals, SIGHUP);
-    sigaddset(signals, SIGINT);
-    sigaddset(signals, SIGTERM);
-    sigaddset(signals, SIGUSR2);
+    struct sigaction ignored = { .sa_handler = SIG_IGN };
+    for (size_t i = 0; i < FATAL_COUNT; i++)
+        sigaction(fatal_while_starting[i], &ignored, &before->actions[i]);
+    sigset_t none;
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, &none, &before->mask);
+}
+
+static void restore_signals(const struct signals *before)
+{
+    pthread_sigmask(SIG_SETMASK, &before->mask, NULL);
+    for (size_t i = 0; i < FATAL_COUNT; i++)
+        sigaction(fatal_while_starting[i], &before->actions[i], NULL);
 }
 
 int exec_in_place(const char *file, char *const *argv, char *const *envp, const int *keep, size_t count, struct failure *failure)
@@ -90,22 +106,14 @@ int exec_in_place(const char *file, char *const *argv, char *const *envp, const 
         free(descriptors.all);
         return fail(failure, error, "open", "/proc/self/fd");
     }
-    sigset_t blocked, before;
-    held_back(&blocked);
-    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    struct signals signals;
+    set_signals_for_exec(&signals);
     if (keep_only(keep, count, failure) == 0) {
         execve(file, argv, envp);
         fail(failure, errno, "execve", file);
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    restore_signals(&signals);
     restore(&descriptors);
     free(descriptors.all);
     return -1;
-}
-
-void exec_ready(void)
-{
-    sigset_t blocked;
-    held_back(&blocked);
-    pthread_sigmask(SIG_UNBLOCK, &blocked, NULL);
 }

@@ -10,12 +10,9 @@
  * Replaces this process's program; 0, 1, 2 and the listed descriptors stay open, all others are closed. Returns only when
  * that fails, and then all is as it was before.
  *
- * SIGHUP, SIGINT, SIGTERM and SIGUSR2 are blocked in the new program until it says that it can take them (exec_ready):
- * one that comes while it starts would else end it.
+ * SIGHUP, SIGINT, SIGTERM and SIGUSR2 are ignored in the new program until it says otherwise: one that comes while it starts
+ * would else end it. (Node undoes that early in its start: it is a short protection there.) No signal is blocked.
  */
 int exec_in_place(const char *file, char *const *argv, char *const *envp, const int *keep, size_t count, struct failure *);
-
-/* Lets the calling thread take the signals that exec_in_place holds back. */
-void exec_ready(void);
 
 #endif

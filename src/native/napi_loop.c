@@ -8,8 +8,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "exec.h"
-
 struct js_loop {
     struct loop *loop;
     napi_env env;
@@ -136,7 +134,6 @@ static napi_value js_start(napi_env env, napi_callback_info info)
             napi_create_reference(env, call.self, 1, &js->self);
             napi_create_reference(env, call.arguments[0], 1, &js->on_events);
             napi_add_env_cleanup_hook(env, stop_with_environment, js);
-            exec_ready();
         }
     }
     return call_end(&call, NULL);

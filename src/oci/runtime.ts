@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Command, CommandRunner, OutputCapture } from './command.ts';
 import { classifyRuntimeMessage, RuntimeError } from './errors.ts';
 import { lastLoggedError, oneLine } from './runtime-log.ts';
-import type { ProcessSpec } from './spec.ts';
+import type { ProcessSpec, Spec } from './spec.ts';
 
 export interface RuntimeOptions {
   /** Absolute path of the runtime's binary. */
@@ -78,6 +78,17 @@ export class OciRuntime {
 
   /** Makes the container; its first process waits for `start`. Returns that process's pid. */
   async create(id: string, options: CreateOptions, signal?: AbortSignal): Promise<number> {
+    try {
+      return await this.#create(id, options, signal);
+    } catch (error) {
+      // crun before 1.10 takes no other version number than 1.0, although the specification has only had additions since.
+      const refusesVersion = error instanceof RuntimeError && error.message.includes('unknown version specified');
+      if (!refusesVersion || !lowerSpecVersion(options.bundle)) throw error;
+      return await this.#create(id, options, signal);
+    }
+  }
+
+  async #create(id: string, options: CreateOptions, signal?: AbortSignal): Promise<number> {
     const flags = ['--bundle', options.bundle, '--pid-file', options.pidFile];
     if (options.noPivot) flags.push('--no-pivot');
     if (options.noNewKeyring) flags.push('--no-new-keyring');
@@ -229,6 +240,18 @@ export const initPidFile = 'init.pid';
 
 export function initPidPath(bundle: string): string {
   return join(bundle, initPidFile);
+}
+
+/** The version that every runtime knows. */
+const oldestSpecVersion = '1.0.2';
+
+/** Lowers the version in a bundle's config.json; false when it is as low as it gets. */
+function lowerSpecVersion(bundle: string): boolean {
+  const path = join(bundle, 'config.json');
+  const spec = JSON.parse(readFileSync(path, 'utf8')) as Spec;
+  if (spec.ociVersion === oldestSpecVersion) return false;
+  writeFileSync(path, JSON.stringify({ ...spec, ociVersion: oldestSpecVersion }));
+  return true;
 }
 
 function consoleFlags(stdio: ProcessStdio): string[] {

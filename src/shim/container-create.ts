@@ -10,7 +10,7 @@ import type { ShimContext } from './context.ts';
 import { checkId } from './ids.ts';
 import { newProcessRecord } from './process.ts';
 import { containerRecordFile, writeRecord, type ContainerRecord } from './record.ts';
-import { mountRootfs, rootfsPath, unmountRootfs } from './rootfs.ts';
+import { mountRootfs, unmountRootfs } from './rootfs.ts';
 import { readRuntimeOptions, resolveRuntime } from './runtime-options.ts';
 import { allowedOomScoreAdj } from './shim-process.ts';
 
@@ -40,10 +40,9 @@ export async function createContainer(
     writeRecord(bundle, containerRecordFile, record);
     if (request.rootfs.length > 0) {
       undo.push(() => {
-        record.rootfs = rootfsPath(bundle);
-        unmountRootfs(record, context.native);
+        unmountRootfs(bundle, context.native);
       });
-      mountRootfs(request.rootfs, rootfsPath(bundle), context.native);
+      mountRootfs(request.rootfs, bundle, context.native);
     }
     const container = new Container(record, context);
     if (request.checkpoint === '') await runCreate(container, context, undo, signal);
@@ -100,7 +99,7 @@ function newRecord(request: task.CreateTaskRequest, spec: Spec, context: ShimCon
     id,
     bundle,
     runtime,
-    rootfs: request.rootfs.length > 0 ? rootfsPath(bundle) : '',
+    hasMounts: request.rootfs.length > 0,
     ownPidNamespace: hasOwnPidNamespace(spec),
     paused: false,
     checkpoint: request.checkpoint,

@@ -397,7 +397,7 @@ export class Container {
     if (force && this.init.record.pid !== 0 && this.init.state !== 'stopped') await withinMs(this.init.wait(), killTimeoutMs);
     this.#context.oom.unwatch(this.id);
     await Promise.all([this.init, ...this.#execs.values()].map((process) => process.closeStdio()));
-    unmountRootfs(this.record, this.#context.native);
+    if (this.record.hasMounts) unmountRootfs(this.record.bundle, this.#context.native);
   }
 
   // ── the rest ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,7 +7,7 @@ import type { ShimArguments } from './args.ts';
 import { ShimCommands } from './commands.ts';
 import type { ShimConfig } from './config.ts';
 import { Exits } from './exits.ts';
-import { checkId } from './ids.ts';
+import { checkName } from './ids.ts';
 import { killAll } from './kill-all.ts';
 import { Reactor } from './reactor.ts';
 import {
@@ -19,7 +19,7 @@ import {
   type RuntimeRecord,
   type ShimRecord,
 } from './record.ts';
-import { rootfsPath } from './rootfs.ts';
+import { unmountRootfs } from './rootfs.ts';
 import { resolveRuntime } from './runtime-options.ts';
 
 const sigkill = 9;
@@ -31,8 +31,8 @@ const cgroupTimeoutMs = 5000;
  * DeleteResponse: the exit that the shim still saw, else "killed". What cannot be undone is told on stderr, and the rest is done.
  */
 export async function deleteContainer(args: ShimArguments, native: NativeAddon, config: ShimConfig): Promise<void> {
-  checkId(args.id, 'id');
-  checkId(args.namespace, 'namespace');
+  checkName(args.id, 'id');
+  checkName(args.namespace, 'namespace');
   const bundle = bundleOf(args);
   const record = readContainerRecord(bundle);
   const shim = readShimRecord(bundle);
@@ -54,7 +54,7 @@ export async function deleteContainer(args: ShimArguments, native: NativeAddon, 
   });
   await attempt('remove its cgroups', () => removeCgroups(cgroups, AbortSignal.timeout(cgroupTimeoutMs)));
   await attempt('unmount its rootfs', () => {
-    unmountAllUnder(rootfsPath(bundle), native);
+    unmountRootfs(bundle, native);
   });
   if (shim !== undefined && !isAlive(shim, native)) await attempt('clean up after its shim', () => { deleteShim(shim, native); });
   await attempt('remove its records', () => { removeFiles(bundle); });

@@ -18,6 +18,8 @@ export class DescriptorTransport implements Transport {
   #receiver: Receiver | undefined;
   #reading = false;
   #writing = false;
+  /** The peer has ended its side: all that is still looked for is that it goes altogether. */
+  #ended = false;
   #open = true;
 
   constructor(fd: number, native: NativeAddon, reactor: Reactor) {
@@ -64,8 +66,9 @@ export class DescriptorTransport implements Transport {
 
   #arm(): void {
     if (!this.#open) return;
-    const bits = (this.#reading ? pollIn : 0) | (this.#writing ? pollOut : 0);
-    if (bits === 0) this.#reactor.unwatch(this.#id);
+    const bits = (this.#reading && !this.#ended ? pollIn : 0) | (this.#writing ? pollOut : 0);
+    // Even without bits, a watch tells when the peer is gone.
+    if (bits === 0 && !this.#ended) this.#reactor.unwatch(this.#id);
     else
       this.#reactor.watch(this.#id, this.fd, bits, (ready) => {
         this.#onReady(ready);
@@ -77,8 +80,9 @@ export class DescriptorTransport implements Transport {
       this.#writing = false;
       this.#receiver?.writable();
     }
-    if (this.#reading && (bits & (pollIn | pollTrouble)) !== 0) this.#receive();
-    if (this.#open) this.#arm();
+    if (this.#reading && !this.#ended && (bits & (pollIn | pollTrouble)) !== 0) this.#receive();
+    if (this.#ended && (bits & pollTrouble) !== 0) this.#lose(undefined);
+    this.#arm();
   }
 
   #receive(): void {
@@ -96,11 +100,11 @@ export class DescriptorTransport implements Transport {
       this.#receiver?.data(count > chunkBytes / 2 ? chunk.subarray(0, count) : Buffer.from(chunk.subarray(0, count)));
       return;
     }
-    this.#reading = false;
+    this.#ended = true;
     this.#receiver?.ended();
   }
 
-  #lose(error: Error): void {
+  #lose(error: Error | undefined): void {
     if (!this.#open) return;
     const receiver = this.#receiver;
     this.close();

@@ -15,3 +15,15 @@ export function checkId(id: string, what: string): string {
     `${what} ${shown} is not valid: use letters and digits, with "_", "." or "-" between them, at most ${maxIdLength} characters`,
   );
 }
+
+const maxNameLength = 255;
+
+/**
+ * Checks a name that a peer has chosen and that is compared and shown, but no part of a path: any printable text without a slash.
+ * @throws TtrpcError INVALID_ARGUMENT
+ */
+export function checkName(name: string, what: string): string {
+  // eslint-disable-next-line no-control-regex -- control characters are what is refused
+  if (name !== '' && name.length <= maxNameLength && !/[\u0000-\u001f\u007f/]/.test(name) && !/^\.\.?$/.test(name)) return name;
+  throw new TtrpcError(Code.InvalidArgument, `${what} ${JSON.stringify(name.slice(0, maxNameLength))} is empty, too long, or has a slash or control characters`);
+}

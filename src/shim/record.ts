@@ -72,8 +72,8 @@ export interface ContainerRecord {
   id: string;
   bundle: string;
   runtime: RuntimeRecord;
-  /** Set while the rootfs is mounted: the mount point. */
-  rootfs: string;
+  /** The rootfs was mounted by the shim, which unmounts it. */
+  hasMounts: boolean;
   ownPidNamespace: boolean;
   paused: boolean;
   /** Image to restore from at start; '' for a container made the usual way. */

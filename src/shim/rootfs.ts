@@ -1,27 +1,73 @@
-import { closeSync, mkdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, chownSync, closeSync, existsSync, mkdirSync, readdirSync, rmdirSync, statSync } from 'node:fs';
+import { join, normalize } from 'node:path';
 import { unmountAllUnder, type NativeAddon } from '../linux/index.ts';
 import { Code, TtrpcError } from '../ttrpc/index.ts';
 import type { types } from '../wire/index.ts';
-import type { ContainerRecord } from './record.ts';
+import { fillTemplate, neededDirectories, type ActiveMount, type NeededDirectory } from './mount-templates.ts';
 
 /** Where a container's rootfs mounts go, by agreement with containerd. */
 export function rootfsPath(bundle: string): string {
   return join(bundle, 'rootfs');
 }
 
-/**
- * Mounts the rootfs of a create request, in order. Undone by `unmountRootfs`, also when it throws half way.
- * A source that is an image file (ext4, erofs, …) is mounted through a loop device.
- * @throws TtrpcError INVALID_ARGUMENT, FAILED_PRECONDITION with the mount that failed
- */
-export function mountRootfs(mounts: readonly types.Mount[], rootfs: string, native: NativeAddon): void {
-  mkdirSync(rootfs, { recursive: true, mode: 0o711 });
-  for (const mount of mounts) mountOne(mount, rootfs, native);
+/** Where mounts go that only later mounts refer to. */
+function layersPath(bundle: string): string {
+  return join(bundle, 'layers');
 }
 
-function mountOne({ type, source, target, options }: types.Mount, rootfs: string, native: NativeAddon): void {
-  const path = targetUnder(rootfs, target);
+const transformers = /^((?:[a-z]+\/)*)([^/]*)$/;
+
+/**
+ * Mounts the rootfs of a create request, in order. Undone by `unmountRootfs`, also when it throws half way.
+ *
+ * A source that is an image file (ext4, erofs, …) is mounted through a loop device. A type may have the transformers of
+ * containerd's mount manager in front: `format/` (templates that refer to earlier mounts, which then are mounted beside the
+ * rootfs) and `mkdir/` (directories that are made first).
+ * @throws TtrpcError INVALID_ARGUMENT, UNIMPLEMENTED, FAILED_PRECONDITION with the mount that failed
+ */
+export function mountRootfs(mounts: readonly types.Mount[], bundle: string, native: NativeAddon): void {
+  const rootfs = rootfsPath(bundle);
+  mkdirSync(rootfs, { recursive: true, mode: 0o711 });
+  const firstOnRootfs = mounts.findLastIndex(({ type }) => type.includes('format/'));
+  const active: ActiveMount[] = [];
+  for (const [index, mount] of mounts.entries()) {
+    const base = index < firstOnRootfs ? join(layersPath(bundle), String(index)) : rootfs;
+    mkdirSync(base, { recursive: true, mode: 0o711 });
+    active.push(mountTransformed(mount, base, active, native));
+  }
+}
+
+function mountTransformed(mount: types.Mount, base: string, active: readonly ActiveMount[], native: NativeAddon): ActiveMount {
+  const [, prefixes = '', type = ''] = transformers.exec(mount.type) ?? [];
+  let { source, target, options } = mount;
+  for (const transformer of prefixes.split('/').slice(0, -1)) {
+    if (transformer === 'format') {
+      source = fillTemplate(source, active);
+      target = fillTemplate(target, active);
+      options = options.map((option) => fillTemplate(option, active));
+    } else if (transformer === 'mkdir') {
+      const needed = neededDirectories(options);
+      for (const directory of needed.directories) makeDirectory(directory, active);
+      options = needed.options;
+    } else {
+      throw new TtrpcError(Code.Unimplemented, `mount transformer "${transformer}" of type "${mount.type}" is not built in here`);
+    }
+  }
+  mountOne({ type, source, target, options }, base, native);
+  return { source, target, mountPoint: targetUnder(base, target) };
+}
+
+/** Only in what was mounted for this container. */
+function makeDirectory({ path, mode, owner }: NeededDirectory, active: readonly ActiveMount[]): void {
+  const inside = active.some(({ mountPoint }) => path.startsWith(`${mountPoint}/`)) && normalize(path) === path;
+  if (!inside) throw new TtrpcError(Code.InvalidArgument, `directory "${path}" is in none of the container's mounts`);
+  if (!existsSync(path)) mkdirSync(path);
+  chmodSync(path, mode);
+  if (owner !== undefined) chownSync(path, owner.uid, owner.gid);
+}
+
+function mountOne({ type, source, target, options }: types.Mount, base: string, native: NativeAddon): void {
+  const path = targetUnder(base, target);
   try {
     if (isImage(source, type, options)) mountImage(source, path, type, options, native);
     else native.mount(source, path, type, options);
@@ -48,16 +94,19 @@ function isImage(source: string, type: string, options: readonly string[]): bool
   return statSync(source, { throwIfNoEntry: false })?.isFile() === true;
 }
 
-function targetUnder(rootfs: string, target: string): string {
-  if (target === '' || target === '/') return rootfs;
+function targetUnder(base: string, target: string): string {
+  if (target === '' || target === '/') return base;
   const parts = target.split('/').filter((part) => part !== '');
   if (parts.includes('..')) throw new TtrpcError(Code.InvalidArgument, `mount target "${target}" leaves the rootfs`);
-  return join(rootfs, ...parts);
+  return join(base, ...parts);
 }
 
-/** Takes down whatever is mounted at or under the container's rootfs, newest first. Nothing mounted is no error. */
-export function unmountRootfs(record: ContainerRecord, native: NativeAddon): void {
-  if (record.rootfs === '') return;
-  unmountAllUnder(record.rootfs, native);
-  record.rootfs = '';
+/** Takes down whatever is mounted for a container's rootfs, newest first. Nothing mounted is no error. */
+export function unmountRootfs(bundle: string, native: NativeAddon): void {
+  unmountAllUnder(rootfsPath(bundle), native);
+  if (!existsSync(layersPath(bundle))) return;
+  unmountAllUnder(layersPath(bundle), native);
+  // Not recursively: should something still be mounted there, its files are not ours to remove.
+  for (const layer of readdirSync(layersPath(bundle))) rmdirSync(join(layersPath(bundle), layer));
+  rmdirSync(layersPath(bundle));
 }

@@ -3,7 +3,7 @@ import { Code, TtrpcError } from '../ttrpc/index.ts';
 import { toTimestamp, type Init, type sandbox } from '../wire/index.ts';
 import type { Containers } from './containers.ts';
 import type { ShimContext } from './context.ts';
-import { checkId } from './ids.ts';
+import { checkName } from './ids.ts';
 import { withinMs } from './lock.ts';
 import { sandboxMetrics } from './metrics.ts';
 import type { SandboxRecord } from './record.ts';
@@ -70,7 +70,7 @@ export class SandboxService {
     if (held !== undefined) {
       throw new TtrpcError(Code.AlreadyExists, `sandbox "${held.record.id}" already exists in this shim: start another shim for "${request.sandboxId}"`);
     }
-    checkId(request.sandboxId, 'sandbox id');
+    checkName(request.sandboxId, 'sandbox id');
     const bundlePath = request.bundlePath === '' ? this.#context.record.bundle : request.bundlePath;
     this.#holder.create(newSandboxRecord({ ...request, bundlePath }));
     return {};
@@ -116,6 +116,8 @@ export class SandboxService {
 
   #info(record: SandboxRecord): Record<string, string> {
     return {
+      state: record.state,
+      pid: String(record.pid),
       networkSandboxPath: record.netnsPath,
       shimVersion: version,
       shimPid: String(process.pid),

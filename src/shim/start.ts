@@ -7,7 +7,7 @@ import type { ShimArguments } from './args.ts';
 import { bootstrapAnswer, readBootstrapInput } from './bootstrap.ts';
 import type { ShimConfig } from './config.ts';
 import { Daemon } from './daemon.ts';
-import { checkId } from './ids.ts';
+import { checkName } from './ids.ts';
 import type { ShimRecord } from './record.ts';
 import { takeShimPlace } from './shim-process.ts';
 
@@ -24,8 +24,8 @@ const resultDescriptor = 3;
  * there is one for its group already.
  */
 export function start(args: ShimArguments, native: NativeAddon, config: ShimConfig): void {
-  checkId(args.id, 'id');
-  checkId(args.namespace, 'namespace');
+  checkName(args.id, 'id');
+  checkName(args.namespace, 'namespace');
   const bundle = process.cwd();
   const input = readBootstrapInput(readInput(), args.id, args.namespace, config.maxShimVersion);
   const folder = input.socketFolder ?? config.socketFolder;
@@ -79,7 +79,7 @@ function readInput(): Buffer {
 function groupOf(bundle: string): string | undefined {
   const { annotations } = JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8')) as Spec;
   const group = groupAnnotations.map((name) => annotations?.[name]).find((value) => value !== undefined && value !== '');
-  return group === undefined ? undefined : checkId(group, 'group annotation');
+  return group === undefined ? undefined : checkName(group, 'group annotation');
 }
 
 /** The same for everybody who asks for this group, and of a length that always fits a socket's path. */

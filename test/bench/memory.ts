@@ -20,9 +20,9 @@ const summed = 'Private_Clean and Private_Dirty of smaps_rollup, summed over all
 
 export const memoryMetrics = {
   active: memory('memory-active', 'private memory right after an exec, 1 container', `${summed}; ${shimsSideBySide} shims of each kind side by side, so that program text is shared as on a node`),
-  idle: memory('memory-idle', 'private memory idle, 1 container', `the same, ${settleSeconds} s after the last call`),
+  resident: memory('memory-resident', 'resident memory right after an exec, 1 container', 'the same moment, by pidusage, so with all that is shared with others'),
+  idle: memory('memory-idle', 'private memory idle, 1 container', `private memory ${settleSeconds} s after the last call`),
   idleTen: memory('memory-idle-10', `private memory idle, ${membersOfSandbox} containers in one sandbox`, 'the same for one shim whose containers share it by the CRI sandbox annotation; what its program text shares is shared with the shims above'),
-  resident: memory('memory-resident', 'resident memory idle, 1 container', 'by pidusage, so with all that is shared'),
   idleCpu: {
     id: 'cpu-idle',
     title: 'CPU of an idle shim in a minute',
@@ -66,7 +66,10 @@ export async function measureMemory(
   }
   for (const { contestant, client, kind } of idlers) {
     await execTrue(client);
-    if (kind === 'single') results.add(memoryMetrics.active, contestant.name, privateMegabytes(await shimProcesses(client)));
+    if (kind === 'sandbox') continue;
+    const pids = await shimProcesses(client);
+    results.add(memoryMetrics.active, contestant.name, privateMegabytes(pids));
+    results.add(memoryMetrics.resident, contestant.name, await residentMegabytes(pids));
   }
   const processes = new Map<Idler, number[]>();
   for (const idler of idlers) processes.set(idler, await processesOf(idler, members));
@@ -74,7 +77,6 @@ export async function measureMemory(
   await sleep(settleSeconds * 1000);
   for (const [{ contestant, kind }, pids] of processes) {
     results.add(kind === 'single' ? memoryMetrics.idle : memoryMetrics.idleTen, contestant.name, privateMegabytes(pids));
-    if (kind === 'single') results.add(memoryMetrics.resident, contestant.name, await residentMegabytes(pids));
   }
   const cpuBefore = [...processes.values()].map(cpuSeconds);
   await sleep(watchSeconds * 1000);

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import pidusage from 'pidusage';
-import { makeFifos } from '../support/fifo.ts';
+import { FifoReader, makeFifos } from '../support/fifo.ts';
 import { processTree } from '../support/process-tree.ts';
 import { ShimClient } from '../support/shim-client.ts';
 import type { Arena } from './arena.ts';
@@ -14,11 +15,14 @@ const megabyte = 1e6;
 
 const higher = (id: string, title: string, means: string): Metric => ({ id, title, unit: 'MB/s', better: 'higher', means });
 
+/** A file system in memory of this run's own (see main.ts): a disk's moods would hide the shims' differences. */
+const logFolder = '/run';
+
 const written = `a container that writes ${floodBytes / 1024 / 1024} MiB in lines of 128 bytes, 64 KiB at a time`;
 
 export const throughputMetrics = {
   fifo: higher('throughput-fifo', 'stdout to a FIFO', `${written}; a reader that only reads, from its first byte to its last`),
-  file: higher('throughput-file', 'stdout to file://', `${written}; from the end of Start until Delete has answered and the file has it all`),
+  file: higher('throughput-file', 'stdout to file://', `${written}; a file in memory; from the end of Start until Delete has answered and the file has it all`),
   cri: higher('throughput-cri', 'stdout to cri://', 'as to file://, with a time stamp and tags before each line (bytes of the container are counted); only our shim has it'),
   cpu: {
     id: 'throughput-cpu',
@@ -66,7 +70,7 @@ async function plainFifo(arena: Arena, results: Results): Promise<void> {
 }
 
 async function plainFile(arena: Arena, results: Results): Promise<void> {
-  const path = arena.bed.path('plain.log');
+  const path = join(logFolder, 'plain.log');
   const fd = openSync(path, 'a');
   const began = performance.now();
   await ended(spawn(arena.probe, flood, { stdio: ['ignore', fd, 'ignore'] }));
@@ -78,10 +82,12 @@ async function plainFile(arena: Arena, results: Results): Promise<void> {
 async function throughFifo(arena: Arena, contestant: Contestant, results: Results): Promise<void> {
   const id = arena.newId(contestant);
   const client = arena.bed.track(await ShimClient.start(arena.bundle(contestant, id, ['/bin/probe', ...flood])));
-  const path = arena.bed.path(`${id}.out`);
-  makeFifos(path);
+  const [path, stderr] = [arena.bed.path(`${id}.out`), arena.bed.path(`${id}.err`)];
+  makeFifos(path, stderr);
+  const errors = new FifoReader(stderr);
   const drained = drain(arena, path);
-  await arena.create(contestant, client, { stdout: path });
+  drained.catch(() => undefined); // a call that fails before tells more
+  await arena.create(contestant, client, { stdout: path, stderr });
   const shim = await shimProcesses(client);
   const cpuBefore = await cpuMilliseconds(shim);
   await client.startTask();
@@ -90,15 +96,17 @@ async function throughFifo(arena: Arena, contestant: Contestant, results: Result
   const cpuPerGigabyte = (((await cpuMilliseconds(shim)) - cpuBefore) * 1e9) / floodBytes;
   results.add(throughputMetrics.cpu, contestant.name, cpuPerGigabyte);
   await finish(client);
+  errors.close();
   rmSync(path);
 }
 
 async function intoFile(arena: Arena, contestant: Contestant, scheme: string, metric: Metric, results: Results): Promise<void> {
   const id = arena.newId(contestant);
   const client = arena.bed.track(await ShimClient.start(arena.bundle(contestant, id, ['/bin/probe', ...flood])));
-  const path = arena.bed.path(`${id}.log`);
+  const path = join(logFolder, `${id}.log`);
   closeSync(openSync(path, 'a', 0o644)); // containerd makes the file
-  await arena.create(contestant, client, { stdout: `${scheme}://${path}` });
+  const uri = `${scheme}://${path}`;
+  await arena.create(contestant, client, { stdout: uri, stderr: uri });
   await client.startTask();
   const began = performance.now();
   await client.wait();

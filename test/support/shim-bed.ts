@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { type BundleOptions, makeBundle } from './bundle.ts';
@@ -10,6 +10,9 @@ import { type OciRuntime, ociRuntimes, shimBinary } from './paths.ts';
 import { makeBusyboxRootfs } from './rootfs.ts';
 import { markVariable, newScratch, type Scratch } from './scratch.ts';
 import { type CreateOptions, runcOptions, ShimClient, type ShimOptions } from './shim-client.ts';
+
+/** Magic numbers of cgroup v1 and cgroup2, as statfs gives them. */
+const cgroupFileSystems = [0x27e0eb, 0x63677270];
 
 export interface ShimBedOptions {
   /** The shim's program. Default: the one that is tested. */
@@ -152,7 +155,8 @@ export class ShimBed implements AsyncDisposable {
   }
 }
 
-/** FIFOs in the scratch folder are the tests' own. */
+/** FIFOs in the scratch folder are the tests' own; folders that crun makes where a cgroup2 mount could be are no cgroups. */
 function isOurs(line: string): boolean {
-  return line.startsWith('FIFO ');
+  const [kind, path = ''] = line.split(' ');
+  return kind === 'FIFO' || (kind === 'cgroup' && existsSync(path) && !cgroupFileSystems.includes(statfsSync(path).type));
 }

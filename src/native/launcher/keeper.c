@@ -80,6 +80,7 @@ static void set_up_signals(struct keeper *keeper)
     sigaddset(&awaited, SIGCHLD);
     sigaddset(&awaited, SIGUSR2);
     sigprocmask(SIG_SETMASK, &awaited, NULL);
+    signal(SIGUSR2, SIG_DFL);
     keeper->signals = signalfd(-1, &awaited, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
@@ -207,8 +208,8 @@ static int save_pump(struct keeper *keeper)
 }
 
 /*
- * Comes back only when it failed; then nothing is lost, and what was to be said is still to be said. The signals that would
- * end a host that is just starting wait until it says that it can take them (src/native/exec.h).
+ * Comes back only when it failed; then nothing is lost, and what was to be said is still to be said. Signals that would end a
+ * host that is just starting are ignored until it listens for them (src/native/exec.h).
  */
 static void become_host(struct keeper *keeper)
 {
@@ -223,18 +224,16 @@ static void become_host(struct keeper *keeper)
     if (keeper->pump)
         pump_descriptors_survive_exec(keeper);
 
-    sigset_t held_back, before;
-    sigemptyset(&held_back);
-    sigaddset(&held_back, SIGHUP);
-    sigaddset(&held_back, SIGINT);
-    sigaddset(&held_back, SIGTERM);
-    sigaddset(&held_back, SIGUSR2);
-    sigprocmask(SIG_SETMASK, &held_back, &before);
+    sigset_t none, before;
+    sigemptyset(&none);
+    signal(SIGUSR2, SIG_IGN);
+    sigprocmask(SIG_SETMASK, &none, &before);
     char **envp = host_environment(keeper->envp, pump, keeper->woken_by, keeper->events, keeper->event_count);
     if (envp)
         host_exec(keeper->argv, envp);
     int error = errno;
     sigprocmask(SIG_SETMASK, &before, NULL);
+    signal(SIGUSR2, SIG_DFL);
     free_host_environment(envp);
     complain("the keeper cannot become the JavaScript host, and tries again in a second", error);
     if (keeper->pump)

@@ -13,13 +13,12 @@ function watch(collects = true): Watcher {
   return watcher;
 }
 
-afterEach(() => {
+afterEach(async () => {
   for (const watcher of started.splice(0)) watcher.loop.stop();
   for (const pid of childProcesses()) {
     process.kill(pid, 'SIGKILL');
-    until(() => readProcessStatus(pid)?.state === 'Z')
-      .then(() => native.createLoop().collect(pid))
-      .catch(() => undefined);
+    await until(() => readProcessStatus(pid)?.state === 'Z');
+    native.createLoop().collect(pid);
   }
 });
 

@@ -198,6 +198,18 @@ describe('a client', () => {
     assert.equal(setting.server.connections.size, 0);
   });
 
+  it('that has shut its side and then goes away is noticed, though it was to be answered', async (t) => {
+    const setting = await serve(t, { Wait: () => new Promise(() => undefined) });
+    const raw = await setting.raw();
+    raw.socket.end(request(1, 'Wait'));
+    await sleep(50);
+    const { connections } = setting.server;
+    assert.deepEqual([...connections].length, 1);
+    raw.socket.destroy();
+    for (let i = 0; i < 150 && connections.size; i++) await sleep(20);
+    assert.deepEqual([...connections], []);
+  });
+
   it('that goes away cancels what it asked for', async (t) => {
     const aborted = Promise.withResolvers<unknown>();
     const setting = await serve(t, {

@@ -1,0 +1,198 @@
+import assert from 'node:assert/strict';
+import { statSync, writeFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { digestOf, writeRandomFile } from '../support/bulk-data.ts';
+import { withEachRuntime } from '../support/each-runtime.ts';
+import { FifoReader } from '../support/fifo.ts';
+import { markedProcesses } from '../support/leftovers.ts';
+import { TestBed } from '../support/test-bed.ts';
+import { until } from '../support/until.ts';
+
+const bulkBytes = 50 * 1024 * 1024;
+/** How long an event may take to be sent again once containerd is back. */
+const redeliveryMilliseconds = 15_000;
+
+/** A shell command that waits for a file in the root file system, which the test writes, and then does something. */
+const when = (file: string, command: string) => ['sh', '-c', `until [ -e /${file} ]; do sleep 0.02; done; ${command}`];
+const say = (bed: TestBed, file: string) => writeFileSync(bed.path('rootfs', file), '');
+
+/** How many exits containerd has been told of, by what it logs at each event, subscribed to or not. */
+function toldExits(bed: TestBed): number {
+  return bed.containerd.log().match(/msg="event forwarded".* topic=\/tasks\/exit /g)?.length ?? 0;
+}
+
+withEachRuntime('containerd is killed and started again', (runtime) => {
+  test('every task is there in its right state and obeys', async (t) => {
+    const bed = await TestBed.open(t, { runtime });
+    await bed.runDetached({ id: 'running', command: ['sleep', '1000'] });
+    await bed.runDetached({ id: 'paused', command: ['sleep', '1000'] });
+    await bed.ctrPrints('tasks', 'pause', 'paused');
+    await bed.runDetached({ id: 'ended-before', command: ['sh', '-c', 'exit 3'] });
+    await bed.runDetached({ id: 'ends-meanwhile', command: when('go', 'exit 4') });
+    const pid = await bed.taskPid('running');
+    await until('the short one ends', async () => (await bed.taskStatus('ended-before')) === 'STOPPED');
+
+    await bed.containerd.kill();
+    say(bed, 'go');
+    await sleep(300);
+    await bed.containerd.start();
+
+    const states = await Promise.all(['running', 'paused', 'ended-before', 'ends-meanwhile'].map((id) => bed.taskStatus(id)));
+    assert.deepEqual(states, ['RUNNING', 'PAUSED', 'STOPPED', 'STOPPED']);
+    assert.equal(await bed.taskPid('running'), pid);
+    const exec = await bed.ctr(['tasks', 'exec', '--exec-id', 'after', 'running', 'sh', '-c', 'echo alive; exit 5']);
+    assert.deepEqual(exec, { code: 5, stdout: 'alive\n', stderr: '' });
+    await bed.ctrPrints('tasks', 'resume', 'paused');
+    assert.equal(await bed.taskStatus('paused'), 'RUNNING');
+    assert.match((await bed.ctr(['tasks', 'delete', 'ended-before'])).stderr, /exit code 3/);
+    assert.match((await bed.ctr(['tasks', 'delete', 'ends-meanwhile'])).stderr, /exit code 4/);
+  });
+
+  test('exits that happened meanwhile are reported once, with the right code and time', async (t) => {
+    const bed = await TestBed.open(t, { runtime });
+    const codes = { zero: 0, 'forty-two': 42, last: 255 };
+    for (const [id, code] of Object.entries(codes)) await bed.runDetached({ id, command: when('go', `exit ${code}`) });
+    await bed.runDetached({ id: 'killed', command: ['sleep', '1000'] });
+    const victim = await bed.taskPid('killed');
+    const expected = { ...codes, killed: 137 };
+
+    await bed.containerd.kill();
+    const before = Date.now();
+    say(bed, 'go');
+    process.kill(victim, 'SIGKILL');
+    await until('all of them end', () => !markedProcesses(bed.scratch).some(({ command }) => /^(sleep|sh) /.test(command)));
+    const after = Date.now();
+    await sleep(200);
+    assert.equal(toldExits(bed), 0);
+
+    await bed.containerd.start();
+    await until('containerd is told of each exit', () => toldExits(bed) >= 4, redeliveryMilliseconds);
+    // Neither now nor to the next containerd is any of them told again.
+    await sleep(500);
+    await bed.containerd.kill();
+    await bed.containerd.start();
+    await sleep(1500);
+    assert.equal(toldExits(bed), 4);
+
+    const events = await bed.events();
+    for (const [id, code] of Object.entries(expected)) {
+      assert.equal(await bed.taskStatus(id), 'STOPPED');
+      await bed.ctr(['tasks', 'delete', id]);
+      const { fields } = await events.until(id, 'delete');
+      assert.equal(fields['exit_status'] ?? 0, code, id);
+      const at = Date.parse(String(fields['exited_at']));
+      assert.ok(at >= before - 50 && at <= after + 50, `${id} ended at ${at}, not between ${before} and ${after}`);
+    }
+  });
+
+  test('the exit of an exec that ended meanwhile is reported once', async (t) => {
+    const bed = await TestBed.open(t, { runtime });
+    await bed.runDetached({ id: 'host', command: ['sleep', '1000'] });
+    await bed.ctrPrints('tasks', 'exec', '--detach', '--exec-id', 'short', 'host', ...when('go', 'exit 9'));
+    await bed.containerd.kill();
+    say(bed, 'go');
+    await sleep(300);
+    await bed.containerd.start();
+    await until('containerd is told of the exit', () => toldExits(bed) >= 1, redeliveryMilliseconds);
+    await sleep(500);
+    assert.equal(toldExits(bed), 1);
+    assert.equal((await bed.ctr(['tasks', 'delete', '--exec-id', 'short', 'host'])).code, 9);
+    assert.equal(await bed.taskStatus('host'), 'RUNNING');
+  });
+
+  test('50 MB to a FIFO arrive complete while containerd is dead', async (t) => {
+    const bed = await TestBed.open(t, { runtime });
+    const digest = writeRandomFile(bed.path('rootfs', 'data'), bulkBytes);
+    await bed.runDetached({ id: 'writes', command: when('go', 'cat /data; exit 7') });
+    const reader = new FifoReader(bed.fifoOf('writes', 'stdout'), { keep: false });
+    say(bed, 'go');
+    await until('a part has arrived', () => reader.byteCount > bulkBytes / 10);
+    reader.pause();
+    await bed.containerd.kill();
+    reader.resume();
+    await until('all has arrived', () => reader.byteCount >= bulkBytes, 30_000);
+    await bed.containerd.start();
+    await until('the task has ended', async () => (await bed.taskStatus('writes')) === 'STOPPED');
+    assert.match((await bed.ctr(['tasks', 'delete', 'writes'])).stderr, /exit code 7/);
+    await reader.ended;
+    assert.equal(reader.byteCount, bulkBytes);
+    assert.equal(reader.digest(), digest);
+  });
+
+  test('50 MB to a file arrive complete while containerd is dead', async (t) => {
+    const bed = await TestBed.open(t, { runtime });
+    const digest = writeRandomFile(bed.path('rootfs', 'data'), bulkBytes);
+    const log = bed.path('container.log');
+    const pieces = 'for i in 0 1 2 3 4 5 6 7 8 9; do dd if=/data bs=1M count=5 skip=$((i*5)) 2>/dev/null; sleep 0.05; done';
+    await bed.runDetached({ id: 'writes', flags: ['--log-uri', `file://${log}`], command: when('go', `${pieces}; exit 7`) });
+    say(bed, 'go');
+    await until('a part has arrived', () => statSync(log).size > bulkBytes / 10);
+    await bed.containerd.kill();
+    assert.ok(statSync(log).size < bulkBytes, 'containerd was killed in the middle');
+    await until('all has arrived', () => statSync(log).size >= bulkBytes, 30_000);
+    await bed.containerd.start();
+    await until('the task has ended', async () => (await bed.taskStatus('writes')) === 'STOPPED');
+    assert.match((await bed.ctr(['tasks', 'delete', 'writes'])).stderr, /exit code 7/);
+    assert.equal(digestOf(log), digest);
+  });
+
+  test('50 MB for a reader that died with containerd wait, in order, until one comes', async (t) => {
+    const bed = await TestBed.open(t, { runtime });
+    const digest = writeRandomFile(bed.path('rootfs', 'data'), bulkBytes);
+    await bed.runDetached({ id: 'writes', command: when('go', 'cat /data; exit 7') });
+    const fifo = bed.fifoOf('writes', 'stdout');
+    const first = new FifoReader(fifo);
+    say(bed, 'go');
+    await until('a part has arrived', () => first.byteCount > bulkBytes / 10);
+    first.pause();
+    await bed.containerd.kill();
+    await first.close();
+    await until('the container has written all and ended', () => !markedProcesses(bed.scratch).some(({ command }) => /^(cat|sh) /.test(command)));
+
+    await bed.containerd.start();
+    await until('the task has ended', async () => (await bed.taskStatus('writes')) === 'STOPPED');
+    const second = new FifoReader(fifo);
+    await until('the rest has arrived', () => first.byteCount + second.byteCount >= bulkBytes, 30_000);
+    await bed.ctr(['tasks', 'delete', 'writes']);
+    await second.ended;
+    const all = bed.path('all');
+    writeFileSync(all, Buffer.concat([first.bytes, second.bytes]));
+    assert.equal(first.byteCount + second.byteCount, bulkBytes);
+    assert.equal(digestOf(all), digest);
+  });
+
+  test('a person whose ctr died with containerd attaches again and goes on', async (t) => {
+    const bed = await TestBed.open(t, { runtime });
+    const flags = ['--fifo-dir', bed.path('fifos')];
+    const run = bed.start(bed.run({ id: 'listens', flags, command: ['sh', '-c', 'while read line; do echo "heard $line"; done'] }));
+    run.write('one\n');
+    await run.says('heard one\n');
+    await bed.containerd.kill();
+    await run.kill('SIGKILL');
+    await bed.containerd.start();
+    const attached = bed.start(['tasks', 'attach', 'listens']);
+    attached.write('two\n');
+    await attached.says('heard two\n');
+    assert.equal(await bed.taskStatus('listens'), 'RUNNING');
+  });
+
+  test('whatever it was doing: nothing is lost, stuck or left', async (t) => {
+    const bed = await TestBed.open(t, { runtime });
+    await bed.runDetached({ id: 'bystander', command: ['sleep', '1000'] });
+    const pid = await bed.taskPid('bystander');
+    for (const [number, milliseconds] of [5, 20, 35, 50, 70, 100].entries()) {
+      const run = bed.start(bed.run({ id: `caught-${number}`, flags: ['--fifo-dir', bed.path('fifos')], command: ['sleep', '1000'] }));
+      await sleep(milliseconds);
+      await bed.containerd.kill();
+      await run.kill('SIGKILL');
+      await bed.containerd.start();
+      assert.equal(await bed.taskPid('bystander'), pid);
+      await bed.ctr(['tasks', 'delete', '--force', `caught-${number}`]);
+      await bed.ctr(['containers', 'delete', `caught-${number}`]);
+    }
+    assert.equal(await bed.taskStatus('bystander'), 'RUNNING');
+    // What ctr itself made and had no time to remove.
+    bed.removeFifos();
+  });
+});
