@@ -11,20 +11,17 @@
 #include <unistd.h>
 
 /* Errors and hang-ups count as ready: the call then says what it is. */
-static bool ready(int fd, short bits)
-{
+static bool ready(int fd, short bits) {
     struct pollfd one = { .fd = fd, .events = bits };
     return poll(&one, 1, 0) > 0;
 }
 
-static bool may_block(int fd)
-{
+static bool may_block(int fd) {
     int flags = fcntl(fd, F_GETFL);
     return flags >= 0 && (flags & O_NONBLOCK) == 0;
 }
 
-ssize_t descriptor_read(int fd, void *into, size_t length)
-{
+ssize_t descriptor_read(int fd, void *into, size_t length) {
     ssize_t result;
     do {
         result = recv(fd, into, length, MSG_DONTWAIT);
@@ -37,8 +34,7 @@ ssize_t descriptor_read(int fd, void *into, size_t length)
     return result < 0 ? -errno : result;
 }
 
-ssize_t descriptor_write(int fd, const void *from, size_t length)
-{
+ssize_t descriptor_write(int fd, const void *from, size_t length) {
     ssize_t result;
     do {
         result = send(fd, from, length, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -26,8 +26,7 @@ struct descriptors {
     size_t count;
 };
 
-static int remember(struct descriptors *descriptors)
-{
+static int remember(struct descriptors *descriptors) {
     DIR *folder = opendir("/proc/self/fd");
     if (!folder)
         return -1;
@@ -54,14 +53,12 @@ static int remember(struct descriptors *descriptors)
     return 0;
 }
 
-static void restore(const struct descriptors *descriptors)
-{
+static void restore(const struct descriptors *descriptors) {
     for (size_t i = 0; i < descriptors->count; i++)
         fcntl(descriptors->all[i].fd, F_SETFD, descriptors->all[i].flags);
 }
 
-static int keep_only(const int *keep, size_t count, struct failure *failure)
-{
+static int keep_only(const int *keep, size_t count, struct failure *failure) {
     if (syscall(SYS_close_range, FIRST_NOT_STANDARD, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
         return fail(failure, errno, "close_range", NULL);
     for (int fd = 0; fd < FIRST_NOT_STANDARD; fd++)
@@ -81,8 +78,7 @@ struct signals {
     struct sigaction actions[FATAL_COUNT];
 };
 
-static void set_signals_for_exec(struct signals *before)
-{
+static void set_signals_for_exec(struct signals *before) {
     struct sigaction ignored = { .sa_handler = SIG_IGN };
     for (size_t i = 0; i < FATAL_COUNT; i++)
         sigaction(fatal_while_starting[i], &ignored, &before->actions[i]);
@@ -91,15 +87,13 @@ static void set_signals_for_exec(struct signals *before)
     pthread_sigmask(SIG_SETMASK, &none, &before->mask);
 }
 
-static void restore_signals(const struct signals *before)
-{
+static void restore_signals(const struct signals *before) {
     pthread_sigmask(SIG_SETMASK, &before->mask, NULL);
     for (size_t i = 0; i < FATAL_COUNT; i++)
         sigaction(fatal_while_starting[i], &before->actions[i], NULL);
 }
 
-int exec_in_place(const char *file, char *const *argv, char *const *envp, const int *keep, size_t count, struct failure *failure)
-{
+int exec_in_place(const char *file, char *const *argv, char *const *envp, const int *keep, size_t count, struct failure *failure) {
     struct descriptors descriptors = { NULL, 0 };
     if (remember(&descriptors) < 0) {
         int error = errno;

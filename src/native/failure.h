@@ -10,8 +10,7 @@ struct failure {
 };
 
 /* Always -1, so that a function can end with it. */
-static inline int fail(struct failure *failure, int error, const char *syscall, const char *path)
-{
+static inline int fail(struct failure *failure, int error, const char *syscall, const char *path) {
     failure->error = error;
     failure->syscall = syscall;
     failure->path = path;

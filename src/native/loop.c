@@ -28,8 +28,7 @@ struct loop {
 };
 
 /* An event is never dropped: without memory its thread waits for some. */
-static void make_room(struct loop *loop, size_t more)
-{
+static void make_room(struct loop *loop, size_t more) {
     while (loop->count + more > loop->room) {
         size_t room = loop->room ? loop->room * 2 : EVENTS_A_STEP;
         struct loop_event *queue = realloc(loop->queue, room * sizeof *queue);
@@ -42,8 +41,7 @@ static void make_room(struct loop *loop, size_t more)
     }
 }
 
-static bool begin_push(struct loop *loop, size_t count)
-{
+static bool begin_push(struct loop *loop, size_t count) {
     pthread_mutex_lock(&loop->lock);
     make_room(loop, count);
     bool notify = !loop->notified;
@@ -51,23 +49,20 @@ static bool begin_push(struct loop *loop, size_t count)
     return notify;
 }
 
-static void end_push(struct loop *loop, bool notify)
-{
+static void end_push(struct loop *loop, bool notify) {
     pthread_mutex_unlock(&loop->lock);
     if (notify)
         loop->notify(loop->context);
 }
 
-static void push_exit(void *context, const struct child_exit *exit)
-{
+static void push_exit(void *context, const struct child_exit *exit) {
     struct loop *loop = context;
     bool notify = begin_push(loop, 1);
     loop->queue[loop->count++] = (struct loop_event){ .is_exit = true, .of.exit = *exit };
     end_push(loop, notify);
 }
 
-static void *pump_main(void *argument)
-{
+static void *pump_main(void *argument) {
     struct loop *loop = argument;
     prctl(PR_SET_NAME, "berth-pump");
     while (!atomic_load(&loop->stopping)) {
@@ -83,8 +78,7 @@ static void *pump_main(void *argument)
     return NULL;
 }
 
-struct loop *loop_new(struct pump *pump)
-{
+struct loop *loop_new(struct pump *pump) {
     struct loop *loop = calloc(1, sizeof *loop);
     if (!loop)
         return NULL;
@@ -93,21 +87,18 @@ struct loop *loop_new(struct pump *pump)
     return loop;
 }
 
-void loop_free(struct loop *loop)
-{
+void loop_free(struct loop *loop) {
     pump_free(loop->pump);
     pthread_mutex_destroy(&loop->lock);
     free(loop->queue);
     free(loop);
 }
 
-struct pump *loop_pump(struct loop *loop)
-{
+struct pump *loop_pump(struct loop *loop) {
     return loop->pump;
 }
 
-int loop_start(struct loop *loop, void (*notify)(void *), void *context)
-{
+int loop_start(struct loop *loop, void (*notify)(void *), void *context) {
     loop->notify = notify;
     loop->context = context;
     loop->notified = false;
@@ -128,8 +119,7 @@ int loop_start(struct loop *loop, void (*notify)(void *), void *context)
     return -error;
 }
 
-void loop_stop(struct loop *loop)
-{
+void loop_stop(struct loop *loop) {
     if (!loop->reaper)
         return;
     atomic_store(&loop->stopping, true);
@@ -139,8 +129,7 @@ void loop_stop(struct loop *loop)
     loop->reaper = NULL;
 }
 
-size_t loop_take(struct loop *loop, struct loop_event **events)
-{
+size_t loop_take(struct loop *loop, struct loop_event **events) {
     pthread_mutex_lock(&loop->lock);
     size_t count = loop->count;
     *events = loop->queue;
@@ -151,14 +140,12 @@ size_t loop_take(struct loop *loop, struct loop_event **events)
     return count;
 }
 
-void loop_child_added(struct loop *loop)
-{
+void loop_child_added(struct loop *loop) {
     if (loop->reaper)
         reaper_child_added(loop->reaper);
 }
 
-int loop_collect(struct loop *loop, pid_t pid)
-{
+int loop_collect(struct loop *loop, pid_t pid) {
     int result = reaper_collect_child(pid);
     if (loop->reaper && result != -EAGAIN)
         reaper_collected(loop->reaper, pid);

@@ -16,8 +16,7 @@
 #define ATTEMPTS 50
 #define PAUSE_NANOSECONDS 200000
 
-static int free_device(struct failure *failure)
-{
+static int free_device(struct failure *failure) {
     int control = open(CONTROL, O_RDWR | O_CLOEXEC);
     if (control < 0)
         return fail(failure, errno, "open", CONTROL);
@@ -27,8 +26,7 @@ static int free_device(struct failure *failure)
     return number < 0 ? fail(failure, error, "LOOP_CTL_GET_FREE", CONTROL) : number;
 }
 
-static int configure(int device, int backing, const char *file, bool read_only)
-{
+static int configure(int device, int backing, const char *file, bool read_only) {
     struct loop_config config;
     memset(&config, 0, sizeof config);
     config.fd = (unsigned)backing;
@@ -38,8 +36,7 @@ static int configure(int device, int backing, const char *file, bool read_only)
 }
 
 /* One attempt: the device's descriptor, -1, or -2 when somebody was faster. */
-static int attach_once(int backing, const char *file, bool read_only, char *path, size_t room, struct failure *failure)
-{
+static int attach_once(int backing, const char *file, bool read_only, char *path, size_t room, struct failure *failure) {
     int number = free_device(failure);
     if (number < 0)
         return -1;
@@ -55,8 +52,7 @@ static int attach_once(int backing, const char *file, bool read_only, char *path
     return error == EBUSY ? -2 : -1;
 }
 
-int loop_device_attach(const char *file, bool read_only, char *device, size_t room, struct failure *failure)
-{
+int loop_device_attach(const char *file, bool read_only, char *device, size_t room, struct failure *failure) {
     int backing = open(file, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
     if (backing < 0)
         return fail(failure, errno, "open", file);

@@ -84,8 +84,7 @@ struct plan {
     const char *directory; /* NULL, or where data's relative paths start */
 };
 
-static const struct option *find_option(const struct option *table, size_t count, const char *name)
-{
+static const struct option *find_option(const struct option *table, size_t count, const char *name) {
     for (size_t i = 0; i < count; i++) {
         if (strcmp(table[i].name, name) == 0)
             return &table[i];
@@ -95,8 +94,7 @@ static const struct option *find_option(const struct option *table, size_t count
 
 #define FIND(table, name) find_option(table, sizeof(table) / sizeof *(table), name)
 
-static int read_options(struct plan *plan, const char *const *options, size_t count)
-{
+static int read_options(struct plan *plan, const char *const *options, size_t count) {
     size_t room = 1;
     for (size_t i = 0; i < count; i++)
         room += strlen(options[i]) + 1;
@@ -119,16 +117,14 @@ static int read_options(struct plan *plan, const char *const *options, size_t co
 }
 
 /* The next ':' that no backslash hides, or the end. */
-static char *directory_end(char *from)
-{
+static char *directory_end(char *from) {
     while (*from && *from != ':' && *from != ',')
         from += *from == '\\' && from[1] ? 2 : 1;
     return from;
 }
 
 /* Length of the longest prefix of all directories that ends with '/'; 0: none. */
-static size_t common_prefix(char *list)
-{
+static size_t common_prefix(char *list) {
     size_t common = 0;
     for (char *at = list; *at && *at != ',' && *at != ':'; at++) {
         if (*at == '\\')
@@ -153,8 +149,7 @@ static size_t common_prefix(char *list)
  * Takes the directory that all lower directories have in common out of their paths. Returns it, to be freed, or NULL when
  * there is none.
  */
-static char *shorten_lower_directories(char *data)
-{
+static char *shorten_lower_directories(char *data) {
     char *list = data;
     while (list && strncmp(list, LOWERDIR, strlen(LOWERDIR)) != 0) {
         list = strchr(list, ',');
@@ -177,8 +172,7 @@ static char *shorten_lower_directories(char *data)
 }
 
 /* mount(2) reads a page of data; errno E2BIG says what else would be cut off in silence. */
-static int mount_data(const struct plan *plan, unsigned long flags)
-{
+static int mount_data(const struct plan *plan, unsigned long flags) {
     if (strlen(plan->data) >= (size_t)sysconf(_SC_PAGESIZE)) {
         errno = E2BIG;
         return -1;
@@ -191,8 +185,7 @@ struct elsewhere {
     int error;
 };
 
-static void *mount_from_directory(void *argument)
-{
+static void *mount_from_directory(void *argument) {
     struct elsewhere *elsewhere = argument;
     if (unshare(CLONE_FS) < 0 || chdir(elsewhere->plan->directory) < 0 ||
         mount_data(elsewhere->plan, elsewhere->plan->flags) < 0)
@@ -201,8 +194,7 @@ static void *mount_from_directory(void *argument)
 }
 
 /* The working directory is the process's: so a thread takes one of its own. */
-static int mount_in_thread(const struct plan *plan)
-{
+static int mount_in_thread(const struct plan *plan) {
     struct elsewhere elsewhere = { .plan = plan };
     pthread_t thread;
     int error = pthread_create(&thread, NULL, mount_from_directory, &elsewhere);
@@ -214,8 +206,7 @@ static int mount_in_thread(const struct plan *plan)
     return error ? -1 : 0;
 }
 
-static unsigned long flags_in_force(const char *path)
-{
+static unsigned long flags_in_force(const char *path) {
     static const struct {
         long in_statfs;
         unsigned long flag;
@@ -235,8 +226,7 @@ static unsigned long flags_in_force(const char *path)
 }
 
 /* In a user namespace a bind must keep the flags that are locked on its source. */
-static int apply_bind_flags(const struct plan *plan)
-{
+static int apply_bind_flags(const struct plan *plan) {
     unsigned long flags = MS_REMOUNT | MS_BIND | (plan->flags & PER_MOUNT_FLAGS);
     if (syscall(SYS_mount, "none", plan->target, NULL, flags, NULL) == 0)
         return 0;
@@ -245,8 +235,7 @@ static int apply_bind_flags(const struct plan *plan)
     return (int)syscall(SYS_mount, "none", plan->target, NULL, flags | flags_in_force(plan->target), NULL);
 }
 
-static int carry_out(const struct plan *plan)
-{
+static int carry_out(const struct plan *plan) {
     bool bind = (plan->flags & MS_BIND) != 0, remount = (plan->flags & MS_REMOUNT) != 0;
     bool only_propagation = plan->propagation && plan->flags == 0 && !*plan->data && (!*plan->type || strcmp(plan->type, "none") == 0);
     if (!only_propagation && !(bind && remount)) {
@@ -262,8 +251,7 @@ static int carry_out(const struct plan *plan)
 }
 
 int mount_filesystem(const char *source, const char *target, const char *type, const char *const *options, size_t count,
-                     struct failure *failure)
-{
+                     struct failure *failure) {
     struct plan plan = { .source = source, .target = target, .type = type };
     if (read_options(&plan, options, count) < 0)
         return fail(failure, ENOMEM, "mount", target);

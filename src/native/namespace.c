@@ -33,8 +33,7 @@ struct pinning {
     int result;
 };
 
-static int bring_loopback_up(struct failure *failure)
-{
+static int bring_loopback_up(struct failure *failure) {
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return fail(failure, errno, "socket", NULL);
@@ -50,8 +49,7 @@ static int bring_loopback_up(struct failure *failure)
     return result < 0 ? fail(failure, error, "SIOCSIFFLAGS", NULL) : 0;
 }
 
-static int pin_in_this_thread(const struct pinning *pinning)
-{
+static int pin_in_this_thread(const struct pinning *pinning) {
     const struct kind *kind = pinning->kind;
     if (unshare(kind->clone_flag) < 0)
         return fail(pinning->failure, errno, "unshare", NULL);
@@ -62,15 +60,13 @@ static int pin_in_this_thread(const struct pinning *pinning)
     return 0;
 }
 
-static void *pin_main(void *argument)
-{
+static void *pin_main(void *argument) {
     struct pinning *pinning = argument;
     pinning->result = pin_in_this_thread(pinning);
     return NULL;
 }
 
-int namespace_pin(const char *kind, const char *path, struct failure *failure)
-{
+int namespace_pin(const char *kind, const char *path, struct failure *failure) {
     struct pinning pinning = { .path = path, .failure = failure };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (strcmp(kinds[i].name, kind) == 0)

@@ -4,8 +4,7 @@
 
 #include <stdlib.h>
 
-napi_status define_functions(napi_env env, napi_value object, const struct function *functions)
-{
+napi_status define_functions(napi_env env, napi_value object, const struct function *functions) {
     for (; functions->name; functions++) {
         napi_property_descriptor property = { .utf8name = functions->name,
                                               .method = functions->callback,
@@ -17,22 +16,19 @@ napi_status define_functions(napi_env env, napi_value object, const struct funct
     return napi_ok;
 }
 
-struct addon *addon_of(napi_env env)
-{
+struct addon *addon_of(napi_env env) {
     void *addon = NULL;
     napi_get_instance_data(env, &addon);
     return addon;
 }
 
-static void free_addon(napi_env env, void *addon, void *hint)
-{
+static void free_addon(napi_env env, void *addon, void *hint) {
     (void)env;
     (void)hint;
     free(addon);
 }
 
-NAPI_MODULE_INIT()
-{
+NAPI_MODULE_INIT() {
     static const struct function *const parts[] = { process_functions, descriptor_functions, socket_functions,
                                                     mount_functions, loop_functions };
     struct addon *addon = calloc(1, sizeof *addon);

@@ -12,16 +12,14 @@ struct call_block {
     max_align_t content[];
 };
 
-void call_begin(struct call *call, napi_env env, napi_callback_info info)
-{
+void call_begin(struct call *call, napi_env env, napi_callback_info info) {
     memset(call, 0, sizeof *call);
     call->env = env;
     size_t count = CALL_MOST_ARGUMENTS;
     call_ok(call, napi_get_cb_info(env, info, &count, call->arguments, &call->self, NULL));
 }
 
-napi_value call_end(struct call *call, napi_value result)
-{
+napi_value call_end(struct call *call, napi_value result) {
     while (call->blocks) {
         struct call_block *block = call->blocks;
         call->blocks = block->next;
@@ -30,8 +28,7 @@ napi_value call_end(struct call *call, napi_value result)
     return call->failed ? NULL : result;
 }
 
-void *call_allocate(struct call *call, size_t bytes)
-{
+void *call_allocate(struct call *call, size_t bytes) {
     struct call_block *block = call->failed ? NULL : calloc(1, sizeof *block + bytes);
     if (!block) {
         if (!call->failed)
@@ -43,14 +40,12 @@ void *call_allocate(struct call *call, size_t bytes)
     return block->content;
 }
 
-void call_fail(struct call *call, const struct failure *failure)
-{
+void call_fail(struct call *call, const struct failure *failure) {
     call_fail_errno(call, failure->error, failure->syscall, failure->path);
 }
 
 /* Node-API calls whose failure changes nothing more are not looked at: an exception is on its way. */
-void call_fail_errno(struct call *call, int error, const char *syscall, const char *path)
-{
+void call_fail_errno(struct call *call, int error, const char *syscall, const char *path) {
     if (call->failed)
         return;
     call->failed = true;
@@ -72,16 +67,14 @@ void call_fail_errno(struct call *call, int error, const char *syscall, const ch
     napi_throw(call->env, object);
 }
 
-void call_refuse(struct call *call, const char *what)
-{
+void call_refuse(struct call *call, const char *what) {
     if (call->failed)
         return;
     call->failed = true;
     napi_throw_type_error(call->env, "ERR_INVALID_ARG_TYPE", what);
 }
 
-bool call_ok(struct call *call, napi_status status)
-{
+bool call_ok(struct call *call, napi_status status) {
     if (status == napi_ok)
         return !call->failed;
     if (status == napi_pending_exception)
@@ -91,22 +84,19 @@ bool call_ok(struct call *call, napi_status status)
     return false;
 }
 
-static void refuse_value(struct call *call, const char *what, const char *wanted)
-{
+static void refuse_value(struct call *call, const char *what, const char *wanted) {
     char text[128];
     snprintf(text, sizeof text, "%s must be %s", what, wanted);
     call_refuse(call, text);
 }
 
-static bool has_type(struct call *call, napi_value value, napi_valuetype wanted)
-{
+static bool has_type(struct call *call, napi_value value, napi_valuetype wanted) {
     napi_valuetype type;
     return value && napi_typeof(call->env, value, &type) == napi_ok && type == wanted;
 }
 
 /* A whole number between the bounds, both of which a double represents exactly. */
-static double whole_number(struct call *call, napi_value value, const char *what, double least, double most)
-{
+static double whole_number(struct call *call, napi_value value, const char *what, double least, double most) {
     double number = 0;
     if (call->failed)
         return 0;
@@ -118,31 +108,26 @@ static double whole_number(struct call *call, napi_value value, const char *what
     return number;
 }
 
-int32_t call_integer(struct call *call, napi_value value, const char *what)
-{
+int32_t call_integer(struct call *call, napi_value value, const char *what) {
     return (int32_t)whole_number(call, value, what, INT32_MIN, INT32_MAX);
 }
 
-uint32_t call_id(struct call *call, napi_value value, const char *what)
-{
+uint32_t call_id(struct call *call, napi_value value, const char *what) {
     return (uint32_t)whole_number(call, value, what, 0, UINT32_MAX);
 }
 
-uint64_t call_size(struct call *call, napi_value value, const char *what)
-{
+uint64_t call_size(struct call *call, napi_value value, const char *what) {
     return (uint64_t)whole_number(call, value, what, 0, 9007199254740991.0);
 }
 
-bool call_boolean(struct call *call, napi_value value, const char *what)
-{
+bool call_boolean(struct call *call, napi_value value, const char *what) {
     bool result = false;
     if (!call->failed && (!value || napi_get_value_bool(call->env, value, &result) != napi_ok))
         refuse_value(call, what, "a boolean");
     return result;
 }
 
-const char *call_string(struct call *call, napi_value value, const char *what)
-{
+const char *call_string(struct call *call, napi_value value, const char *what) {
     size_t length = 0;
     if (call->failed)
         return NULL;
@@ -160,8 +145,7 @@ const char *call_string(struct call *call, napi_value value, const char *what)
     return text;
 }
 
-static uint32_t array_length(struct call *call, napi_value value, const char *what)
-{
+static uint32_t array_length(struct call *call, napi_value value, const char *what) {
     bool is_array = false;
     uint32_t length = 0;
     if (call->failed)
@@ -174,16 +158,14 @@ static uint32_t array_length(struct call *call, napi_value value, const char *wh
     return length;
 }
 
-static napi_value array_element(struct call *call, napi_value array, uint32_t index)
-{
+static napi_value array_element(struct call *call, napi_value array, uint32_t index) {
     napi_value element = NULL;
     if (!call->failed)
         call_ok(call, napi_get_element(call->env, array, index, &element));
     return element;
 }
 
-const char **call_strings(struct call *call, napi_value value, const char *what, size_t *count)
-{
+const char **call_strings(struct call *call, napi_value value, const char *what, size_t *count) {
     uint32_t length = array_length(call, value, what);
     const char **strings = call_allocate(call, (length + 1) * sizeof *strings);
     for (uint32_t i = 0; strings && i < length; i++)
@@ -193,8 +175,7 @@ const char **call_strings(struct call *call, napi_value value, const char *what,
     return strings;
 }
 
-int *call_integers(struct call *call, napi_value value, const char *what, size_t *count)
-{
+int *call_integers(struct call *call, napi_value value, const char *what, size_t *count) {
     uint32_t length = array_length(call, value, what);
     int *integers = call_allocate(call, (length + 1) * sizeof *integers);
     for (uint32_t i = 0; integers && i < length; i++)
@@ -203,8 +184,7 @@ int *call_integers(struct call *call, napi_value value, const char *what, size_t
     return integers;
 }
 
-napi_value call_member(struct call *call, napi_value object, const char *name)
-{
+napi_value call_member(struct call *call, napi_value object, const char *name) {
     napi_value value = NULL;
     if (call->failed)
         return NULL;
@@ -217,40 +197,35 @@ napi_value call_member(struct call *call, napi_value object, const char *name)
     return has_type(call, value, napi_undefined) ? NULL : value;
 }
 
-napi_value call_required(struct call *call, napi_value object, const char *name)
-{
+napi_value call_required(struct call *call, napi_value object, const char *name) {
     napi_value value = call_member(call, object, name);
     if (!value)
         refuse_value(call, name, "given");
     return value;
 }
 
-napi_value call_new_integer(struct call *call, int64_t number)
-{
+napi_value call_new_integer(struct call *call, int64_t number) {
     napi_value value = NULL;
     if (!call->failed)
         call_ok(call, napi_create_int64(call->env, number, &value));
     return value;
 }
 
-napi_value call_new_string(struct call *call, const char *text)
-{
+napi_value call_new_string(struct call *call, const char *text) {
     napi_value value = NULL;
     if (!call->failed)
         call_ok(call, napi_create_string_utf8(call->env, text, NAPI_AUTO_LENGTH, &value));
     return value;
 }
 
-napi_value call_new_object(struct call *call)
-{
+napi_value call_new_object(struct call *call) {
     napi_value value = NULL;
     if (!call->failed)
         call_ok(call, napi_create_object(call->env, &value));
     return value;
 }
 
-napi_value call_new_integers(struct call *call, const int *integers, size_t count)
-{
+napi_value call_new_integers(struct call *call, const int *integers, size_t count) {
     napi_value array = NULL;
     if (call->failed || !call_ok(call, napi_create_array_with_length(call->env, count, &array)))
         return NULL;
@@ -262,8 +237,7 @@ napi_value call_new_integers(struct call *call, const int *integers, size_t coun
     return array;
 }
 
-void call_set(struct call *call, napi_value object, const char *name, napi_value value)
-{
+void call_set(struct call *call, napi_value object, const char *name, napi_value value) {
     if (!call->failed && value)
         call_ok(call, napi_set_named_property(call->env, object, name, value));
 }

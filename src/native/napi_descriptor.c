@@ -11,8 +11,7 @@
 #include "napi_call.h"
 #include "pty.h"
 
-static napi_value js_pipe(napi_env env, napi_callback_info info)
-{
+static napi_value js_pipe(napi_env env, napi_callback_info info) {
     struct call call;
     int ends[2];
     call_begin(&call, env, info);
@@ -21,8 +20,7 @@ static napi_value js_pipe(napi_env env, napi_callback_info info)
     return call_end(&call, call_new_integers(&call, ends, 2));
 }
 
-static napi_value js_close(napi_env env, napi_callback_info info)
-{
+static napi_value js_close(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     int fd = call_integer(&call, call.arguments[0], "fd");
@@ -31,8 +29,7 @@ static napi_value js_close(napi_env env, napi_callback_info info)
     return call_end(&call, NULL);
 }
 
-static napi_value js_duplicate(napi_env env, napi_callback_info info)
-{
+static napi_value js_duplicate(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     int fd = call_integer(&call, call.arguments[0], "fd");
@@ -42,8 +39,7 @@ static napi_value js_duplicate(napi_env env, napi_callback_info info)
     return call_end(&call, call_new_integer(&call, copy));
 }
 
-static napi_value js_duplicate_to(napi_env env, napi_callback_info info)
-{
+static napi_value js_duplicate_to(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     int fd = call_integer(&call, call.arguments[0], "fd");
@@ -53,8 +49,7 @@ static napi_value js_duplicate_to(napi_env env, napi_callback_info info)
     return call_end(&call, NULL);
 }
 
-static napi_value js_set_close_on_exec(napi_env env, napi_callback_info info)
-{
+static napi_value js_set_close_on_exec(napi_env env, napi_callback_info info) {
     struct call call;
     napi_value result = NULL;
     call_begin(&call, env, info);
@@ -65,8 +60,7 @@ static napi_value js_set_close_on_exec(napi_env env, napi_callback_info info)
     return call_end(&call, result);
 }
 
-static napi_value js_memfd(napi_env env, napi_callback_info info)
-{
+static napi_value js_memfd(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     const char *name = call_string(&call, call.arguments[0], "name");
@@ -76,8 +70,7 @@ static napi_value js_memfd(napi_env env, napi_callback_info info)
     return call_end(&call, call_new_integer(&call, fd));
 }
 
-static void *bytes_of(struct call *call, napi_value value, size_t *length)
-{
+static void *bytes_of(struct call *call, napi_value value, size_t *length) {
     napi_typedarray_type type;
     void *bytes = NULL;
     bool is_typed_array = false;
@@ -91,8 +84,7 @@ static void *bytes_of(struct call *call, napi_value value, size_t *length)
     return bytes;
 }
 
-static napi_value transfer_result(struct call *call, ssize_t result, const char *syscall)
-{
+static napi_value transfer_result(struct call *call, ssize_t result, const char *syscall) {
     if (result == -EAGAIN || result == -EWOULDBLOCK)
         result = -1;
     else if (result < 0)
@@ -100,8 +92,7 @@ static napi_value transfer_result(struct call *call, ssize_t result, const char 
     return call_end(call, call_new_integer(call, result));
 }
 
-static napi_value js_read(napi_env env, napi_callback_info info)
-{
+static napi_value js_read(napi_env env, napi_callback_info info) {
     struct call call;
     size_t length;
     call_begin(&call, env, info);
@@ -110,8 +101,7 @@ static napi_value js_read(napi_env env, napi_callback_info info)
     return transfer_result(&call, call.failed ? 0 : descriptor_read(fd, into, length), "read");
 }
 
-static napi_value js_write(napi_env env, napi_callback_info info)
-{
+static napi_value js_write(napi_env env, napi_callback_info info) {
     struct call call;
     size_t length;
     call_begin(&call, env, info);
@@ -120,8 +110,7 @@ static napi_value js_write(napi_env env, napi_callback_info info)
     return transfer_result(&call, call.failed ? 0 : descriptor_write(fd, from, length), "write");
 }
 
-static napi_value js_window_size(napi_env env, napi_callback_info info)
-{
+static napi_value js_window_size(napi_env env, napi_callback_info info) {
     struct call call;
     int columns = 0, rows = 0;
     call_begin(&call, env, info);
@@ -135,8 +124,7 @@ static napi_value js_window_size(napi_env env, napi_callback_info info)
     return call_end(&call, size);
 }
 
-static napi_value js_set_window_size(napi_env env, napi_callback_info info)
-{
+static napi_value js_set_window_size(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     int fd = call_integer(&call, call.arguments[0], "fd");

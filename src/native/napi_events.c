@@ -2,8 +2,7 @@
 /* Events of the loop as the objects that src/linux/native.ts describes. */
 #include "napi_loop.h"
 
-static const char *name_of(const char *const *names, size_t count, int64_t value)
-{
+static const char *name_of(const char *const *names, size_t count, int64_t value) {
     return value >= 0 && (size_t)value < count ? names[value] : names[count - 1];
 }
 
@@ -12,15 +11,13 @@ static const char *name_of(const char *const *names, size_t count, int64_t value
 static const char *const drained_names[] = { "delivered", "spooled", "lost" };
 static const char *const gone_names[] = { "left", "slow", "protocol", "ended" };
 
-static napi_value new_boolean(struct call *call, bool on)
-{
+static napi_value new_boolean(struct call *call, bool on) {
     napi_value value = NULL;
     call_ok(call, napi_get_boolean(call->env, on, &value));
     return value;
 }
 
-static const char *fill_in_pump_event(struct call *call, napi_value object, const struct pump_event *event)
-{
+static const char *fill_in_pump_event(struct call *call, napi_value object, const struct pump_event *event) {
     call_set(call, object, "id", call_new_integer(call, event->id));
     switch (event->kind) {
     case PUMP_EV_READY:
@@ -49,8 +46,7 @@ static const char *fill_in_pump_event(struct call *call, napi_value object, cons
     }
 }
 
-static const char *fill_in_exit(struct call *call, napi_value object, const struct child_exit *exit)
-{
+static const char *fill_in_exit(struct call *call, napi_value object, const struct child_exit *exit) {
     napi_value at = NULL;
     call_set(call, object, "pid", call_new_integer(call, exit->pid));
     call_set(call, object, "exitCode", call_new_integer(call, exit->exit_code));
@@ -60,8 +56,7 @@ static const char *fill_in_exit(struct call *call, napi_value object, const stru
     return "exit";
 }
 
-napi_value loop_events_to_array(struct call *call, const struct loop_event *events, size_t count)
-{
+napi_value loop_events_to_array(struct call *call, const struct loop_event *events, size_t count) {
     napi_value array = NULL;
     if (!call_ok(call, napi_create_array_with_length(call->env, count, &array)))
         return NULL;

@@ -19,52 +19,45 @@ struct js_loop {
     napi_ref on_events;
 };
 
-static void let_go(struct js_loop *js)
-{
+static void let_go(struct js_loop *js) {
     if (--js->holders > 0)
         return;
     loop_free(js->loop);
     free(js);
 }
 
-static void object_gone(napi_env env, void *js, void *hint)
-{
+static void object_gone(napi_env env, void *js, void *hint) {
     (void)env;
     (void)hint;
     let_go(js);
 }
 
-static void wake_gone(napi_env env, void *js, void *hint)
-{
+static void wake_gone(napi_env env, void *js, void *hint) {
     (void)env;
     (void)hint;
     let_go(js);
 }
 
-static struct js_loop *js_loop_of(struct call *call)
-{
+static struct js_loop *js_loop_of(struct call *call) {
     void *js = NULL;
     if (!call->failed && napi_unwrap(call->env, call->self, &js) != napi_ok)
         call_refuse(call, "this is not a Loop");
     return js;
 }
 
-struct loop *loop_of(struct call *call)
-{
+struct loop *loop_of(struct call *call) {
     struct js_loop *js = js_loop_of(call);
     return js ? js->loop : NULL;
 }
 
 /* Any thread. Fails only while the environment is being torn down. */
-static void notify(void *context)
-{
+static void notify(void *context) {
     struct js_loop *js = context;
     napi_call_threadsafe_function(js->wake, NULL, napi_tsfn_nonblocking);
 }
 
 /* Hands all queued events over in one call. An exception that the callback throws stays pending. */
-static void deliver(struct js_loop *js, napi_value on_events)
-{
+static void deliver(struct js_loop *js, napi_value on_events) {
     struct loop_event *events = NULL;
     size_t count = loop_take(js->loop, &events);
     struct call call = { .env = js->env };
@@ -75,8 +68,7 @@ static void deliver(struct js_loop *js, napi_value on_events)
         napi_call_function(js->env, receiver, on_events, 1, &batch, NULL);
 }
 
-static void on_wake(napi_env env, napi_value on_events, void *context, void *unused)
-{
+static void on_wake(napi_env env, napi_value on_events, void *context, void *unused) {
     struct js_loop *js = context;
     (void)unused;
     if (!env || !js->wake)
@@ -90,15 +82,13 @@ static void on_wake(napi_env env, napi_value on_events, void *context, void *unu
 }
 
 /* The environment goes while the loop runs: no thread may be left that calls into it. */
-static void stop_with_environment(void *context)
-{
+static void stop_with_environment(void *context) {
     struct js_loop *js = context;
     loop_stop(js->loop);
     js->addon->running = NULL;
 }
 
-static bool create_wake(struct call *call, struct js_loop *js, napi_value on_events)
-{
+static bool create_wake(struct call *call, struct js_loop *js, napi_value on_events) {
     napi_value name = call_new_string(call, "berth:loop");
     if (!call_ok(call, napi_create_threadsafe_function(call->env, on_events, NULL, name, 0, 1, js, wake_gone, js, on_wake,
                                                        &js->wake)))
@@ -107,15 +97,13 @@ static bool create_wake(struct call *call, struct js_loop *js, napi_value on_eve
     return true;
 }
 
-static void release_wake(struct js_loop *js)
-{
+static void release_wake(struct js_loop *js) {
     napi_threadsafe_function wake = js->wake;
     js->wake = NULL;
     napi_release_threadsafe_function(wake, napi_tsfn_abort);
 }
 
-static napi_value js_start(napi_env env, napi_callback_info info)
-{
+static napi_value js_start(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     struct js_loop *js = js_loop_of(&call);
@@ -139,8 +127,7 @@ static napi_value js_start(napi_env env, napi_callback_info info)
     return call_end(&call, NULL);
 }
 
-static napi_value js_stop(napi_env env, napi_callback_info info)
-{
+static napi_value js_stop(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     struct js_loop *js = js_loop_of(&call);
@@ -159,8 +146,7 @@ static napi_value js_stop(napi_env env, napi_callback_info info)
     return call_end(&call, NULL);
 }
 
-static napi_value js_collect(napi_env env, napi_callback_info info)
-{
+static napi_value js_collect(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     struct loop *loop = loop_of(&call);
@@ -171,8 +157,7 @@ static napi_value js_collect(napi_env env, napi_callback_info info)
     return call_end(&call, NULL);
 }
 
-static napi_value js_save(napi_env env, napi_callback_info info)
-{
+static napi_value js_save(napi_env env, napi_callback_info info) {
     struct call call;
     int fd = -1;
     call_begin(&call, env, info);
@@ -196,8 +181,7 @@ static const struct function loop_methods[] = {
 };
 
 /* A new pump, or the one that was saved to a descriptor, which is closed. */
-static struct pump *open_pump(struct call *call)
-{
+static struct pump *open_pump(struct call *call) {
     napi_valuetype type = napi_undefined;
     napi_typeof(call->env, call->arguments[0], &type);
     if (type == napi_undefined) {
@@ -217,8 +201,7 @@ static struct pump *open_pump(struct call *call)
     return pump;
 }
 
-static napi_value js_create_loop(napi_env env, napi_callback_info info)
-{
+static napi_value js_create_loop(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     struct pump *pump = open_pump(&call);

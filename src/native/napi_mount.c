@@ -12,8 +12,7 @@
 #include "napi_call.h"
 #include "oom.h"
 
-static napi_value js_mount(napi_env env, napi_callback_info info)
-{
+static napi_value js_mount(napi_env env, napi_callback_info info) {
     struct call call;
     size_t count;
     struct failure failure;
@@ -27,8 +26,7 @@ static napi_value js_mount(napi_env env, napi_callback_info info)
     return call_end(&call, NULL);
 }
 
-static napi_value js_umount(napi_env env, napi_callback_info info)
-{
+static napi_value js_umount(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     const char *target = call_string(&call, call.arguments[0], "target");
@@ -38,8 +36,7 @@ static napi_value js_umount(napi_env env, napi_callback_info info)
     return call_end(&call, NULL);
 }
 
-static napi_value js_attach_loop_device(napi_env env, napi_callback_info info)
-{
+static napi_value js_attach_loop_device(napi_env env, napi_callback_info info) {
     struct call call;
     char device[32] = "";
     struct failure failure;
@@ -56,8 +53,7 @@ static napi_value js_attach_loop_device(napi_env env, napi_callback_info info)
 }
 
 /* The mode is exact, whatever the umask. */
-static napi_value js_mkfifo(napi_env env, napi_callback_info info)
-{
+static napi_value js_mkfifo(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     const char *path = call_string(&call, call.arguments[0], "path");
@@ -67,8 +63,7 @@ static napi_value js_mkfifo(napi_env env, napi_callback_info info)
     return call_end(&call, NULL);
 }
 
-static napi_value js_pin_new_namespace(napi_env env, napi_callback_info info)
-{
+static napi_value js_pin_new_namespace(napi_env env, napi_callback_info info) {
     struct call call;
     struct failure failure;
     call_begin(&call, env, info);
@@ -79,8 +74,7 @@ static napi_value js_pin_new_namespace(napi_env env, napi_callback_info info)
     return call_end(&call, NULL);
 }
 
-static napi_value js_oom_eventfd(napi_env env, napi_callback_info info)
-{
+static napi_value js_oom_eventfd(napi_env env, napi_callback_info info) {
     struct call call;
     struct failure failure;
     call_begin(&call, env, info);

@@ -19,8 +19,7 @@
 #define PR_SCHED_CORE_CREATE 1
 #endif
 
-static void read_spawn_request(struct call *call, napi_value options, struct spawn_request *request)
-{
+static void read_spawn_request(struct call *call, napi_value options, struct spawn_request *request) {
     request->file = call_string(call, call_required(call, options, "file"), "file");
     request->argv = (char *const *)call_strings(call, call_required(call, options, "argv"), "argv", NULL);
     request->envp = (char *const *)call_strings(call, call_required(call, options, "env"), "env", NULL);
@@ -46,8 +45,7 @@ static void read_spawn_request(struct call *call, napi_value options, struct spa
     }
 }
 
-static napi_value js_spawn(napi_env env, napi_callback_info info)
-{
+static napi_value js_spawn(napi_env env, napi_callback_info info) {
     struct call call;
     struct spawn_request request = { 0 };
     struct failure failure;
@@ -65,8 +63,7 @@ static napi_value js_spawn(napi_env env, napi_callback_info info)
     return call_end(&call, call_new_integer(&call, pid));
 }
 
-static napi_value js_set_subreaper(napi_env env, napi_callback_info info)
-{
+static napi_value js_set_subreaper(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
@@ -74,8 +71,7 @@ static napi_value js_set_subreaper(napi_env env, napi_callback_info info)
     return call_end(&call, NULL);
 }
 
-static napi_value js_pidfd_open(napi_env env, napi_callback_info info)
-{
+static napi_value js_pidfd_open(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     pid_t pid = call_integer(&call, call.arguments[0], "pid");
@@ -85,8 +81,7 @@ static napi_value js_pidfd_open(napi_env env, napi_callback_info info)
     return call_end(&call, call_new_integer(&call, fd));
 }
 
-static napi_value js_pidfd_send_signal(napi_env env, napi_callback_info info)
-{
+static napi_value js_pidfd_send_signal(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     int pidfd = call_integer(&call, call.arguments[0], "pidfd");
@@ -96,8 +91,7 @@ static napi_value js_pidfd_send_signal(napi_env env, napi_callback_info info)
     return call_end(&call, NULL);
 }
 
-static napi_value js_kill(napi_env env, napi_callback_info info)
-{
+static napi_value js_kill(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     pid_t pid = call_integer(&call, call.arguments[0], "pid");
@@ -107,8 +101,7 @@ static napi_value js_kill(napi_env env, napi_callback_info info)
     return call_end(&call, NULL);
 }
 
-static napi_value js_create_core_scheduling_cookie(napi_env env, napi_callback_info info)
-{
+static napi_value js_create_core_scheduling_cookie(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     pid_t pid = call_integer(&call, call.arguments[0], "pid");
@@ -118,8 +111,7 @@ static napi_value js_create_core_scheduling_cookie(napi_env env, napi_callback_i
     return call_end(&call, NULL);
 }
 
-static napi_value js_execve(napi_env env, napi_callback_info info)
-{
+static napi_value js_execve(napi_env env, napi_callback_info info) {
     struct call call;
     size_t count;
     struct failure failure;
@@ -133,8 +125,7 @@ static napi_value js_execve(napi_env env, napi_callback_info info)
     return call_end(&call, NULL);
 }
 
-static napi_value js_set_process_name(napi_env env, napi_callback_info info)
-{
+static napi_value js_set_process_name(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     const char *name = call_string(&call, call.arguments[0], "name");
@@ -143,8 +134,7 @@ static napi_value js_set_process_name(napi_env env, napi_callback_info info)
     return call_end(&call, NULL);
 }
 
-static napi_value js_trim_memory(napi_env env, napi_callback_info info)
-{
+static napi_value js_trim_memory(napi_env env, napi_callback_info info) {
     (void)env;
     (void)info;
     malloc_trim(0);

@@ -16,8 +16,7 @@ static const struct sink_name sink_names[] = {
     { "cri", PUMP_SINK_CRI },   { "fd", PUMP_SINK_FD },
 };
 
-static void read_sink(struct call *call, napi_value sink, struct pump_output *output)
-{
+static void read_sink(struct call *call, napi_value sink, struct pump_output *output) {
     const char *kind = call_string(call, call_required(call, sink, "kind"), "sink.kind");
     bool known = false;
     for (size_t i = 0; kind && i < sizeof sink_names / sizeof *sink_names; i++) {
@@ -42,15 +41,13 @@ static void read_sink(struct call *call, napi_value sink, struct pump_output *ou
         output->sink_fd = call_integer(call, call_required(call, sink, "fd"), "sink.fd");
 }
 
-static napi_value answer(struct call *call, int result, const char *function)
-{
+static napi_value answer(struct call *call, int result, const char *function) {
     if (!call->failed && result < 0)
         call_fail_errno(call, -result, function, NULL);
     return call_end(call, NULL);
 }
 
-static napi_value js_add_output(napi_env env, napi_callback_info info)
-{
+static napi_value js_add_output(napi_env env, napi_callback_info info) {
     struct call call;
     struct pump_output output = { .sink_fd = -1 };
     call_begin(&call, env, info);
@@ -63,8 +60,7 @@ static napi_value js_add_output(napi_env env, napi_callback_info info)
     return answer(&call, call.failed ? 0 : pump_output_add(loop_pump(loop), &output), "pump_output_add");
 }
 
-static napi_value js_add_input(napi_env env, napi_callback_info info)
-{
+static napi_value js_add_input(napi_env env, napi_callback_info info) {
     struct call call;
     struct pump_input input = { 0 };
     call_begin(&call, env, info);
@@ -79,8 +75,7 @@ static napi_value js_add_input(napi_env env, napi_callback_info info)
     return answer(&call, call.failed ? 0 : pump_input_add(loop_pump(loop), &input), "pump_input_add");
 }
 
-static napi_value js_add_client(napi_env env, napi_callback_info info)
-{
+static napi_value js_add_client(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     struct loop *loop = loop_of(&call);
@@ -93,8 +88,7 @@ static napi_value js_add_client(napi_env env, napi_callback_info info)
     return answer(&call, result, "pump_client_add");
 }
 
-static napi_value js_watch(napi_env env, napi_callback_info info)
-{
+static napi_value js_watch(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     struct loop *loop = loop_of(&call);
@@ -106,8 +100,7 @@ static napi_value js_watch(napi_env env, napi_callback_info info)
 
 /* The methods that take an id, and those that take an id and milliseconds. */
 
-static napi_value with_id(napi_env env, napi_callback_info info, int (*function)(struct pump *, uint32_t), const char *name)
-{
+static napi_value with_id(napi_env env, napi_callback_info info, int (*function)(struct pump *, uint32_t), const char *name) {
     struct call call;
     call_begin(&call, env, info);
     struct loop *loop = loop_of(&call);
@@ -116,8 +109,7 @@ static napi_value with_id(napi_env env, napi_callback_info info, int (*function)
 }
 
 static napi_value with_grace(napi_env env, napi_callback_info info, int (*function)(struct pump *, uint32_t, uint32_t),
-                             const char *name)
-{
+                             const char *name) {
     struct call call;
     call_begin(&call, env, info);
     struct loop *loop = loop_of(&call);
@@ -126,48 +118,39 @@ static napi_value with_grace(napi_env env, napi_callback_info info, int (*functi
     return answer(&call, call.failed ? 0 : function(loop_pump(loop), id, grace), name);
 }
 
-static napi_value js_drain_output(napi_env env, napi_callback_info info)
-{
+static napi_value js_drain_output(napi_env env, napi_callback_info info) {
     return with_grace(env, info, pump_output_drain, "pump_output_drain");
 }
 
-static napi_value js_finish_output(napi_env env, napi_callback_info info)
-{
+static napi_value js_finish_output(napi_env env, napi_callback_info info) {
     return with_grace(env, info, pump_output_finish, "pump_output_finish");
 }
 
-static napi_value js_remove_output(napi_env env, napi_callback_info info)
-{
+static napi_value js_remove_output(napi_env env, napi_callback_info info) {
     return with_id(env, info, pump_output_remove, "pump_output_remove");
 }
 
-static napi_value js_reopen_output(napi_env env, napi_callback_info info)
-{
+static napi_value js_reopen_output(napi_env env, napi_callback_info info) {
     return with_id(env, info, pump_output_reopen, "pump_output_reopen");
 }
 
-static napi_value js_close_input(napi_env env, napi_callback_info info)
-{
+static napi_value js_close_input(napi_env env, napi_callback_info info) {
     return with_id(env, info, pump_input_close, "pump_input_close");
 }
 
-static napi_value js_remove_input(napi_env env, napi_callback_info info)
-{
+static napi_value js_remove_input(napi_env env, napi_callback_info info) {
     return with_id(env, info, pump_input_remove, "pump_input_remove");
 }
 
-static napi_value js_remove_client(napi_env env, napi_callback_info info)
-{
+static napi_value js_remove_client(napi_env env, napi_callback_info info) {
     return with_id(env, info, pump_client_remove, "pump_client_remove");
 }
 
-static napi_value js_unwatch(napi_env env, napi_callback_info info)
-{
+static napi_value js_unwatch(napi_env env, napi_callback_info info) {
     return with_id(env, info, pump_unwatch, "pump_unwatch");
 }
 
-static napi_value js_is_idle(napi_env env, napi_callback_info info)
-{
+static napi_value js_is_idle(napi_env env, napi_callback_info info) {
     struct call call;
     napi_value idle = NULL;
     call_begin(&call, env, info);
@@ -177,8 +160,7 @@ static napi_value js_is_idle(napi_env env, napi_callback_info info)
     return call_end(&call, idle);
 }
 
-static napi_value js_descriptors(napi_env env, napi_callback_info info)
-{
+static napi_value js_descriptors(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     struct loop *loop = loop_of(&call);

@@ -6,8 +6,7 @@
 #include "napi_call.h"
 #include "socket.h"
 
-static napi_value js_listen_unix(napi_env env, napi_callback_info info)
-{
+static napi_value js_listen_unix(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     const char *path = call_string(&call, call.arguments[0], "path");
@@ -19,8 +18,7 @@ static napi_value js_listen_unix(napi_env env, napi_callback_info info)
     return call_end(&call, call_new_integer(&call, fd));
 }
 
-static napi_value js_connect_unix(napi_env env, napi_callback_info info)
-{
+static napi_value js_connect_unix(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     const char *path = call_string(&call, call.arguments[0], "path");
@@ -30,8 +28,7 @@ static napi_value js_connect_unix(napi_env env, napi_callback_info info)
     return call_end(&call, call_new_integer(&call, fd));
 }
 
-static napi_value js_socket_pair(napi_env env, napi_callback_info info)
-{
+static napi_value js_socket_pair(napi_env env, napi_callback_info info) {
     struct call call;
     int ends[2];
     call_begin(&call, env, info);
@@ -42,8 +39,7 @@ static napi_value js_socket_pair(napi_env env, napi_callback_info info)
 }
 
 /* A descriptor, -1 for "not now", or the error. */
-static napi_value descriptor_result(struct call *call, int result, const char *syscall)
-{
+static napi_value descriptor_result(struct call *call, int result, const char *syscall) {
     if (result == -EAGAIN || result == -EWOULDBLOCK)
         result = -1;
     else if (result < 0)
@@ -51,24 +47,21 @@ static napi_value descriptor_result(struct call *call, int result, const char *s
     return call_end(call, call_new_integer(call, result));
 }
 
-static napi_value js_accept(napi_env env, napi_callback_info info)
-{
+static napi_value js_accept(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     int fd = call_integer(&call, call.arguments[0], "fd");
     return descriptor_result(&call, call.failed ? 0 : socket_accept(fd), "accept4");
 }
 
-static napi_value js_receive_descriptor(napi_env env, napi_callback_info info)
-{
+static napi_value js_receive_descriptor(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     int fd = call_integer(&call, call.arguments[0], "fd");
     return descriptor_result(&call, call.failed ? 0 : socket_receive_descriptor(fd), "recvmsg");
 }
 
-static napi_value js_peer_credentials(napi_env env, napi_callback_info info)
-{
+static napi_value js_peer_credentials(napi_env env, napi_callback_info info) {
     struct call call;
     pid_t pid = 0;
     uid_t uid = 0;

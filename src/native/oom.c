@@ -9,8 +9,7 @@
 #include <unistd.h>
 
 /* "<eventfd> <descriptor of memory.oom_control>" in cgroup.event_control; the kernel then needs only the eventfd. */
-static int register_event(int folder, int event, const char *directory, struct failure *failure)
-{
+static int register_event(int folder, int event, const char *directory, struct failure *failure) {
     int control = openat(folder, "memory.oom_control", O_RDONLY | O_CLOEXEC);
     if (control < 0)
         return fail(failure, errno, "open memory.oom_control", directory);
@@ -27,8 +26,7 @@ static int register_event(int folder, int event, const char *directory, struct f
     return written < 0 ? fail(failure, error, "cgroup.event_control", directory) : 0;
 }
 
-int oom_eventfd(const char *directory, struct failure *failure)
-{
+int oom_eventfd(const char *directory, struct failure *failure) {
     int folder = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0)
         return fail(failure, errno, "open", directory);

@@ -4,8 +4,7 @@
 #include <errno.h>
 #include <sys/ioctl.h>
 
-int pty_window_size(int fd, int *columns, int *rows)
-{
+int pty_window_size(int fd, int *columns, int *rows) {
     struct winsize size;
     if (ioctl(fd, TIOCGWINSZ, &size) < 0)
         return -errno;
@@ -14,8 +13,7 @@ int pty_window_size(int fd, int *columns, int *rows)
     return 0;
 }
 
-int pty_set_window_size(int fd, int columns, int rows)
-{
+int pty_set_window_size(int fd, int columns, int rows) {
     if (columns < 0 || columns > 0xffff || rows < 0 || rows > 0xffff)
         return -EINVAL;
     struct winsize size = { .ws_col = (unsigned short)columns, .ws_row = (unsigned short)rows };

@@ -27,13 +27,11 @@ struct reaper {
     bool finished;
 };
 
-static void interrupted(int number)
-{
+static void interrupted(int number) {
     (void)number;
 }
 
-static void describe(struct child_exit *out, const siginfo_t *info)
-{
+static void describe(struct child_exit *out, const siginfo_t *info) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     bool exited = info->si_code == CLD_EXITED;
@@ -44,8 +42,7 @@ static void describe(struct child_exit *out, const siginfo_t *info)
 }
 
 /* Waits until there may be a child to look at. False: it is time to end. */
-static bool wait_for_turn(struct reaper *reaper, bool childless)
-{
+static bool wait_for_turn(struct reaper *reaper, bool childless) {
     pthread_mutex_lock(&reaper->lock);
     while (!reaper->stopping && (reaper->uncollected || (childless && !reaper->child_added)))
         pthread_cond_wait(&reaper->changed, &reaper->lock);
@@ -55,8 +52,7 @@ static bool wait_for_turn(struct reaper *reaper, bool childless)
     return go_on;
 }
 
-static void *reaper_main(void *argument)
-{
+static void *reaper_main(void *argument) {
     struct reaper *reaper = argument;
     prctl(PR_SET_NAME, "berth-reaper");
     bool childless = false;
@@ -82,8 +78,7 @@ static void *reaper_main(void *argument)
 }
 
 /* The thread takes no signal but the one that is for it. */
-static int start_thread(struct reaper *reaper)
-{
+static int start_thread(struct reaper *reaper) {
     struct sigaction action = { .sa_handler = interrupted };
     if (sigaction(INTERRUPT, &action, NULL) < 0)
         return errno;
@@ -96,8 +91,7 @@ static int start_thread(struct reaper *reaper)
     return error;
 }
 
-struct reaper *reaper_start(reaper_report *report, void *context)
-{
+struct reaper *reaper_start(reaper_report *report, void *context) {
     struct reaper *reaper = calloc(1, sizeof *reaper);
     if (!reaper)
         return NULL;
@@ -115,8 +109,7 @@ struct reaper *reaper_start(reaper_report *report, void *context)
     return NULL;
 }
 
-void reaper_stop(struct reaper *reaper)
-{
+void reaper_stop(struct reaper *reaper) {
     pthread_mutex_lock(&reaper->lock);
     reaper->stopping = true;
     pthread_cond_broadcast(&reaper->changed);
@@ -139,16 +132,14 @@ void reaper_stop(struct reaper *reaper)
     free(reaper);
 }
 
-void reaper_child_added(struct reaper *reaper)
-{
+void reaper_child_added(struct reaper *reaper) {
     pthread_mutex_lock(&reaper->lock);
     reaper->child_added = true;
     pthread_cond_broadcast(&reaper->changed);
     pthread_mutex_unlock(&reaper->lock);
 }
 
-void reaper_collected(struct reaper *reaper, pid_t pid)
-{
+void reaper_collected(struct reaper *reaper, pid_t pid) {
     pthread_mutex_lock(&reaper->lock);
     if (reaper->uncollected == pid)
         reaper->uncollected = 0;
@@ -156,8 +147,7 @@ void reaper_collected(struct reaper *reaper, pid_t pid)
     pthread_mutex_unlock(&reaper->lock);
 }
 
-int reaper_collect_child(pid_t pid)
-{
+int reaper_collect_child(pid_t pid) {
     siginfo_t info = { .si_pid = 0 };
     while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG) < 0) {
         if (errno != EINTR)

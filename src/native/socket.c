@@ -19,8 +19,7 @@ struct address {
     int folder; /* must stay open while the name is used; -1: none */
 };
 
-static int address_of(const char *path, struct address *address)
-{
+static int address_of(const char *path, struct address *address) {
     memset(address, 0, sizeof *address);
     address->folder = -1;
     address->name.sun_family = AF_UNIX;
@@ -47,14 +46,12 @@ static int address_of(const char *path, struct address *address)
     return -ENAMETOOLONG;
 }
 
-static int new_socket(void)
-{
+static int new_socket(void) {
     return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
 /* Ends what a call has begun: keeps errno, closes what is no longer needed. */
-static int finish(struct address *address, int fd, int failed)
-{
+static int finish(struct address *address, int fd, int failed) {
     int error = errno;
     if (address->folder >= 0)
         close(address->folder);
@@ -65,8 +62,7 @@ static int finish(struct address *address, int fd, int failed)
     return -error;
 }
 
-int socket_listen(const char *path, int backlog, mode_t mode)
-{
+int socket_listen(const char *path, int backlog, mode_t mode) {
     struct address address;
     int error = address_of(path, &address);
     if (error)
@@ -85,8 +81,7 @@ int socket_listen(const char *path, int backlog, mode_t mode)
     return finish(&address, fd, failed);
 }
 
-int socket_connect(const char *path)
-{
+int socket_connect(const char *path) {
     struct address address;
     int error = address_of(path, &address);
     if (error)
@@ -96,13 +91,11 @@ int socket_connect(const char *path)
     return finish(&address, fd, failed);
 }
 
-int socket_pair(int fds[2])
-{
+int socket_pair(int fds[2]) {
     return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0 ? -errno : 0;
 }
 
-int socket_accept(int fd)
-{
+int socket_accept(int fd) {
     for (;;) {
         int connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (connection >= 0)
@@ -112,8 +105,7 @@ int socket_accept(int fd)
     }
 }
 
-int socket_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid)
-{
+int socket_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid) {
     struct ucred peer;
     socklen_t length = sizeof peer;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
@@ -125,8 +117,7 @@ int socket_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid)
 }
 
 /* Keeps the first descriptor and closes all others that came with it. */
-static int take_first(struct msghdr *message)
-{
+static int take_first(struct msghdr *message) {
     int first = -EBADMSG;
     for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part; part = CMSG_NXTHDR(message, part)) {
         if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
@@ -144,8 +135,7 @@ static int take_first(struct msghdr *message)
     return first;
 }
 
-int socket_receive_descriptor(int fd)
-{
+int socket_receive_descriptor(int fd) {
     char payload[4096];
     union {
         struct cmsghdr aligned;

@@ -29,13 +29,11 @@ struct child {
     char oom_score_adj[16];
 };
 
-static CHILD_CODE int child_failed(struct child *child, const char *syscall, const char *path)
-{
+static CHILD_CODE int child_failed(struct child *child, const char *syscall, const char *path) {
     return fail(child->failure, errno, syscall, path);
 }
 
-static CHILD_CODE int write_file_at(int directory, const char *name, const char *text, size_t length)
-{
+static CHILD_CODE int write_file_at(int directory, const char *name, const char *text, size_t length) {
     int fd = openat(directory, name, O_WRONLY | O_CLOEXEC);
     if (fd < 0)
         return -1;
@@ -46,8 +44,7 @@ static CHILD_CODE int write_file_at(int directory, const char *name, const char 
     return written < 0 ? -1 : 0;
 }
 
-static CHILD_CODE int enter_cgroup(struct child *child, const char *path)
-{
+static CHILD_CODE int enter_cgroup(struct child *child, const char *path) {
     int directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0)
         return child_failed(child, "open", path);
@@ -58,8 +55,7 @@ static CHILD_CODE int enter_cgroup(struct child *child, const char *path)
 }
 
 /* Handlers end with exec by themselves; what is ignored would stay ignored. */
-static CHILD_CODE void reset_signals(void)
-{
+static CHILD_CODE void reset_signals(void) {
     struct sigaction by_default;
     memset(&by_default, 0, sizeof by_default);
     by_default.sa_handler = SIG_DFL;
@@ -68,8 +64,7 @@ static CHILD_CODE void reset_signals(void)
 }
 
 /* Sources are first moved above the table, so that no slot that is filled can be a source that is still wanted. */
-static CHILD_CODE int arrange_descriptors(struct child *child)
-{
+static CHILD_CODE int arrange_descriptors(struct child *child) {
     const struct spawn_request *request = child->request;
     int count = (int)request->fd_count;
     int null = -1;
@@ -99,8 +94,7 @@ static CHILD_CODE int arrange_descriptors(struct child *child)
     return 0;
 }
 
-static CHILD_CODE int become_program(struct child *child)
-{
+static CHILD_CODE int become_program(struct child *child) {
     const struct spawn_request *request = child->request;
     reset_signals();
     if (request->new_session && setsid() < 0)
@@ -127,8 +121,7 @@ static CHILD_CODE int become_program(struct child *child)
     return child_failed(child, "execve", request->file);
 }
 
-static CHILD_CODE int child_main(void *argument)
-{
+static CHILD_CODE int child_main(void *argument) {
     become_program(argument);
     _exit(127);
 }
@@ -137,8 +130,7 @@ static CHILD_CODE int child_main(void *argument)
  * The child has no exit signal until exec gives it SIGCHLD (the kernel does that): so one that fails before is invisible
  * to the reaper and is collected here with __WCLONE.
  */
-static pid_t clone_child(struct child *child)
-{
+static pid_t clone_child(struct child *child) {
     char *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (stack == MAP_FAILED)
         return fail(child->failure, errno, "mmap", NULL);
@@ -161,8 +153,7 @@ static pid_t clone_child(struct child *child)
     return -1;
 }
 
-pid_t spawn_process(const struct spawn_request *request, struct failure *failure)
-{
+pid_t spawn_process(const struct spawn_request *request, struct failure *failure) {
     struct child child = { .request = request, .failure = failure };
     failure->error = 0;
     child.sources = calloc(request->fd_count + 1, sizeof *child.sources);

@@ -30,7 +30,7 @@ import { SandboxService } from './sandbox-service.ts';
 import { StdioFactory } from './stdio.ts';
 import { TaskService } from './task-service.ts';
 
-/** How long a shim that was told to go waits for its last events to be delivered. */
+/** How long a shim that was told to go waits for its last events to be delivered, while their receiver takes them. */
 const farewellMs = 5000;
 
 /** The running shim: everything that serves, wired together. */
@@ -198,10 +198,11 @@ export class Daemon {
     const deadline = Date.now() + farewellMs;
     // The answer to the call that asked for it leaves first.
     await new Promise((resolve) => setImmediate(resolve));
-    while (record.eventsAddress !== '' && events.pending > 0 && Date.now() < deadline) {
+    while (record.eventsAddress !== '' && events.pending > 0 && !this.#publisher.receiverIsAway && Date.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
-    unlinkQuietly(join(record.bundle, shimRecordFile));
+    // With events that nobody has taken the record stays: it is their journal.
+    if (events.pending === 0) unlinkQuietly(join(record.bundle, shimRecordFile));
     process.exit(0);
   }
 }

@@ -2,11 +2,12 @@ import { closeSync, existsSync, readFileSync, rmSync, unlinkSync } from 'node:fs
 import { basename, dirname, join } from 'node:path';
 import { containerCgroups, removeCgroups, unmountAllUnder, type NativeAddon } from '../linux/index.ts';
 import { initPidPath, OciRuntime } from '../oci/index.ts';
-import { runc, task, toTimestamp } from '../wire/index.ts';
+import { runc, task, toTimestamp, type Init } from '../wire/index.ts';
 import type { ShimArguments } from './args.ts';
 import { ShimCommands } from './commands.ts';
 import type { ShimConfig } from './config.ts';
 import { Exits } from './exits.ts';
+import { askShimToLetGo } from './farewell.ts';
 import { checkName } from './ids.ts';
 import { killAll } from './kill-all.ts';
 import { Reactor } from './reactor.ts';
@@ -27,22 +28,29 @@ const killedStatus = 128 + sigkill;
 const cgroupTimeoutMs = 5000;
 
 /**
- * `delete`: undoes all that a container's shim has done, from what it left in the bundle, because the shim is no more. Prints a
- * DeleteResponse: the exit that the shim still saw, else "killed". What cannot be undone is told on stderr, and the rest is done.
+ * `delete`: undoes all that a container's shim has done, from what it left in the bundle, because its manager has lost the shim.
+ * Should the shim live all the same, it is told to let go first. Prints a DeleteResponse: the exit that the shim still saw, else
+ * "killed". What cannot be undone is told on stderr, and the rest is done.
  */
 export async function deleteContainer(args: ShimArguments, native: NativeAddon, config: ShimConfig): Promise<void> {
   checkName(args.id, 'id');
   checkName(args.namespace, 'namespace');
   const bundle = bundleOf(args);
-  const record = readContainerRecord(bundle);
-  const shim = readShimRecord(bundle);
-  const pid = record?.init.pid ?? readInitPid(bundle);
   native.setSubreaper();
   const exits = new Exits();
   let nextId = 1;
   const reactor = new Reactor(native.createLoop(), exits, () => nextId++);
   const commands = new ShimCommands(native, exits, config.childEnvironment);
   reactor.start({ spooling: ignore, sinkError: ignore, clientGone: ignore }, ignore);
+  const farewell = await askShimToLetGo(args.id, args.namespace, bundle, native, reactor);
+  const record = readContainerRecord(bundle);
+  const shim = readShimRecord(bundle);
+  const pid = farewell?.response?.pid ?? record?.init.pid ?? readInitPid(bundle);
+  if (farewell !== undefined && farewell.hungPid > 0 && shim?.id === args.id) {
+    await attempt('end its shim, which does not answer', () => {
+      native.kill(farewell.hungPid, sigkill);
+    });
+  }
   const cgroups = record?.cgroups ?? (pid > 0 && isOurs(pid, bundle) ? containerCgroups(pid) : {});
   await attempt('remove it from the OCI runtime', async () => {
     const runtime = runtimeOf(record, args, bundle, config);
@@ -59,9 +67,14 @@ export async function deleteContainer(args: ShimArguments, native: NativeAddon, 
   if (shim !== undefined && !isAlive(shim, native)) await attempt('clean up after its shim', () => { deleteShim(shim, native); });
   await attempt('remove its records', () => { removeFiles(bundle); });
   reactor.stop();
+  process.stdout.write(task.DeleteResponse.encode(farewell?.response ?? responseFrom(record, pid)));
+}
+
+/** The exit that the shim had noted, else "killed, now". */
+function responseFrom(record: ContainerRecord | undefined, pid: number): Init<task.DeleteResponse> {
   const exit = record?.init.exit ?? null;
   const exitedAt = exit === null ? BigInt(Date.now()) * 1_000_000n : BigInt(exit.at);
-  process.stdout.write(task.DeleteResponse.encode({ pid, exitStatus: exit?.status ?? killedStatus, exitedAt: toTimestamp(exitedAt) }));
+  return { pid, exitStatus: exit?.status ?? killedStatus, exitedAt: toTimestamp(exitedAt) };
 }
 
 function ignore(): void {

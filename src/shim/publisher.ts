@@ -46,6 +46,11 @@ export class Publisher {
     return this.#busy;
   }
 
+  /** True when the last attempt to tell something failed. */
+  get receiverIsAway(): boolean {
+    return this.#retry !== undefined;
+  }
+
   /** There is something to tell, or a sign that the receiver is back. */
   poke(): void {
     if (this.#address === '') return;

@@ -9,7 +9,8 @@ const shared = { ipc: 'ipc', uts: 'uts', pid: 'pid' } as const;
  *
  * A namespace entry with a path under /proc of the sandbox's process, by its pid here (StartSandbox's answer) or as pid 1
  * (what the process is inside the sandbox), means: the sandbox's. Any other path is left alone. A sandbox that has a network
- * namespace is the network of all its members; a member with a shared IPC namespace has the sandbox's /dev/shm as well.
+ * namespace is the network of all its members; a member with a shared IPC namespace has the sandbox's /dev/shm as well. A mount
+ * of type `uds`, a socket of the host, is a bind mount: there is no machine between the sandbox and the host.
  */
 export function adaptToSandbox(spec: Spec, sandbox: SandboxRecord): boolean {
   const linux = (spec.linux ??= {});
@@ -19,6 +20,9 @@ export function adaptToSandbox(spec: Spec, sandbox: SandboxRecord): boolean {
     if (namespace.type in shared && isSandboxPath(namespace, sandbox)) {
       namespace.path = `/proc/${sandbox.pid}/ns/${shared[namespace.type as keyof typeof shared]}`;
     }
+  }
+  for (const mount of spec.mounts ?? []) {
+    if (mount.type === 'uds') Object.assign(mount, { type: 'bind', options: ['bind', ...(mount.options ?? [])] });
   }
   if (sandbox.networkPath !== '') joinNetwork(namespaces, sandbox);
   if (sandbox.shmPath !== '' && pathOf(namespaces, 'ipc') === `/proc/${sandbox.pid}/ns/ipc`) shareShm(spec, sandbox.shmPath);

@@ -29,7 +29,7 @@ withEachRuntime('a shim is killed', (runtime) => {
     await bed.importImage();
     const events = await bed.events();
     await bed.runDetached({ id: 'victim', fromImage: true, command: ['sh', '-c', 'sleep 1000 & sleep 1000; true'] });
-    await bed.ctrPrints('tasks', 'exec', '--detach', '--exec-id', 'inside', 'victim', 'sleep', '2000');
+    await bed.execDetached('victim', 'inside', ['sleep', '2000']);
     await bed.runDetached({ id: 'bystander', command: ['sleep', '1000'] });
     const bystander = await bed.taskPid('bystander');
     const pid = await bed.taskPid('victim');

@@ -82,7 +82,7 @@ export function leftovers(scratch: Scratch, place: Place, mountsBefore: string[]
   const statesOfRuntimes = runtimeRoots.flatMap((root) => entries(root).map((entry) => join(root, entry.name)));
   const containersOfRuntimes = statesOfRuntimes.flatMap((path) => (path.endsWith(mark) ? entries(path).map(({ name }) => `${path}/${name}`) : []));
   const bundles = ['state', 'root'].map((name) => join(folder, name, 'io.containerd.runtime.v2.task', mark));
-  const fifos = everyFile(folder).filter(({ kind }) => kind === 'FIFO');
+  const fifos = everyFile(join(folder, 'state')).filter(({ kind }) => kind === 'FIFO');
   return [
     ...markedProcesses(scratch).map(({ pid, command }) => `process ${pid}: ${command}`),
     ...mountsNow.filter((path) => !mountsBefore.includes(path)).map((path) => `mount ${path}`),

@@ -190,6 +190,12 @@ export class ShimClient implements AsyncDisposable {
     return this.#log?.text ?? '';
   }
 
+  /** How this process reaches a unix socket that the shim names. */
+  pathOf(address: string): string {
+    const { place = thisMachine } = this.options;
+    return place.path(address.replace(/^unix:\/\//, ''));
+  }
+
   get client(): Client {
     return this.#client;
   }

@@ -1,4 +1,4 @@
-import { globSync, mkdirSync, rmSync } from 'node:fs';
+import { globSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { type CommandOptions, type CommandResult, command } from './command.ts';
@@ -128,17 +128,16 @@ export class TestBed {
     if (code !== 0) throw new Error(`ctr run ${container.id}: exit code ${code}: ${running.stderr}`);
   }
 
+  /** A process in a container, running when this returns; its FIFOs are like those of `runDetached`. */
+  async execDetached(id: string, execId: string, command: string[]): Promise<void> {
+    await this.ctrPrints('tasks', 'exec', '--detach', '--fifo-dir', this.path('fifos'), '--exec-id', execId, id, ...command);
+  }
+
   /** The FIFO that a detached container writes to or reads from. */
   fifoOf(id: string, stream: 'stdin' | 'stdout' | 'stderr'): string {
     const [path] = globSync(this.path('fifos', '*', `${id}-${stream}`));
     if (path === undefined) throw new Error(`no FIFO for ${stream} of ${id}`);
     return path;
-  }
-
-  /** Removes the FIFOs of containers whose `ctr` was killed and could not do it. */
-  removeFifos(): void {
-    rmSync(this.path('fifos'), { recursive: true });
-    mkdirSync(this.path('fifos'));
   }
 
   /** Makes the busybox image known to containerd, for `fromImage`. */

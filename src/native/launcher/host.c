@@ -13,8 +13,7 @@ static const char *const host_flags[] = { "--disable-sigusr1", "--no-warnings" }
 #define FLAG_COUNT (sizeof host_flags / sizeof *host_flags)
 
 /* Writes <folder of this program>/../<rest>. 0, or -1: errno. */
-static int beside(const char *rest, char *path, size_t room)
-{
+static int beside(const char *rest, char *path, size_t room) {
     ssize_t length = readlink("/proc/self/exe", path, room - 1);
     if (length < 0)
         return -1;
@@ -32,8 +31,7 @@ static int beside(const char *rest, char *path, size_t room)
     return 0;
 }
 
-int host_exec(char *const *argv, char *const *envp)
-{
+int host_exec(char *const *argv, char *const *envp) {
     char host[PATH_MAX], script[PATH_MAX];
     if (beside("/lib/node", host, sizeof host) < 0 || beside("/lib/shim.mjs", script, sizeof script) < 0)
         return -1;

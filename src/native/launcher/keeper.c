@@ -49,28 +49,24 @@ struct keeper {
     size_t event_count;
 };
 
-static int64_t now_milliseconds(void)
-{
+static int64_t now_milliseconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* The first reason counts. */
-static void wake(struct keeper *keeper, const char *reason)
-{
+static void wake(struct keeper *keeper, const char *reason) {
     if (!keeper->woken_by)
         keeper->woken_by = reason;
 }
 
-static bool child_has_ended(void)
-{
+static bool child_has_ended(void) {
     siginfo_t info = { .si_pid = 0 };
     return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
 }
 
-static void set_up_signals(struct keeper *keeper)
-{
+static void set_up_signals(struct keeper *keeper) {
     signal(SIGHUP, SIG_IGN);
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
@@ -84,15 +80,13 @@ static void set_up_signals(struct keeper *keeper)
     keeper->signals = signalfd(-1, &awaited, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static void watch_signals(struct keeper *keeper)
-{
+static void watch_signals(struct keeper *keeper) {
     if (keeper->signals < 0 || pump_watch(keeper->pump, SIGNAL_WATCH, keeper->signals, POLLIN) < 0)
         wake(keeper, "event");
 }
 
 /* Signals of the same number are one; a child's end is only told from its signal by looking. */
-static void take_signals(struct keeper *keeper)
-{
+static void take_signals(struct keeper *keeper) {
     struct signalfd_siginfo info;
     while (read(keeper->signals, &info, sizeof info) == (ssize_t)sizeof info) {
         if (info.ssi_signo == SIGUSR2)
@@ -103,8 +97,7 @@ static void take_signals(struct keeper *keeper)
     watch_signals(keeper);
 }
 
-static void watch_wake_descriptors(struct keeper *keeper)
-{
+static void watch_wake_descriptors(struct keeper *keeper) {
     const char *text = environment_value(keeper->envp, "BERTH_WAKE");
     int64_t fd, bits;
     for (uint32_t id = FIRST_WAKE_WATCH; text && read_number(&text, &fd) && read_number(&text, &bits); id++) {
@@ -114,8 +107,7 @@ static void watch_wake_descriptors(struct keeper *keeper)
 }
 
 /* Spooling that goes on and off leaves one event: how it is now. */
-static void keep_event(struct keeper *keeper, const struct pump_event *event)
-{
+static void keep_event(struct keeper *keeper, const struct pump_event *event) {
     for (size_t i = 0; i < keeper->event_count; i++) {
         struct pump_event *known = &keeper->events[i];
         if (event->kind == PUMP_EV_SPOOLING && known->kind == PUMP_EV_SPOOLING && known->id == event->id) {
@@ -126,8 +118,7 @@ static void keep_event(struct keeper *keeper, const struct pump_event *event)
     keeper->events[keeper->event_count++] = *event;
 }
 
-static void see_event(struct keeper *keeper, const struct pump_event *event)
-{
+static void see_event(struct keeper *keeper, const struct pump_event *event) {
     if (event->kind == PUMP_EV_READY && event->id == SIGNAL_WATCH) {
         take_signals(keeper);
     } else if (event->kind == PUMP_EV_READY) {
@@ -139,8 +130,7 @@ static void see_event(struct keeper *keeper, const struct pump_event *event)
     }
 }
 
-static void step(struct keeper *keeper, int64_t until)
-{
+static void step(struct keeper *keeper, int64_t until) {
     int64_t left = until < 0 ? -1 : until - now_milliseconds();
     int timeout = until < 0 ? -1 : left <= 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
     struct pump_event events[EVENTS_A_STEP];
@@ -150,8 +140,7 @@ static void step(struct keeper *keeper, int64_t until)
         see_event(keeper, &events[i]);
 }
 
-static void sleep_until_woken(struct keeper *keeper)
-{
+static void sleep_until_woken(struct keeper *keeper) {
     if (child_has_ended())
         wake(keeper, "child");
     while (!keeper->woken_by) {
@@ -161,13 +150,11 @@ static void sleep_until_woken(struct keeper *keeper)
     }
 }
 
-static void survive_exec(int64_t fd)
-{
+static void survive_exec(int64_t fd) {
     fcntl((int)fd, F_SETFD, 0);
 }
 
-static void listed_survive_exec(struct keeper *keeper, const char *variable, bool pairs)
-{
+static void listed_survive_exec(struct keeper *keeper, const char *variable, bool pairs) {
     const char *text = environment_value(keeper->envp, variable);
     int64_t fd, bits;
     while (text && read_number(&text, &fd)) {
@@ -177,8 +164,7 @@ static void listed_survive_exec(struct keeper *keeper, const char *variable, boo
     }
 }
 
-static void pump_descriptors_survive_exec(struct keeper *keeper)
-{
+static void pump_descriptors_survive_exec(struct keeper *keeper) {
     int room = pump_descriptors(keeper->pump, NULL, 0);
     int *fds = calloc((size_t)room + 1, sizeof *fds);
     if (!fds) {
@@ -194,8 +180,7 @@ static void pump_descriptors_survive_exec(struct keeper *keeper)
 }
 
 /* A memfd with the pump's state, at its start; or -1: errno. */
-static int save_pump(struct keeper *keeper)
-{
+static int save_pump(struct keeper *keeper) {
     int fd = (int)syscall(SYS_memfd_create, "berth-pump", 0);
     if (fd < 0)
         return -1;
@@ -211,8 +196,7 @@ static int save_pump(struct keeper *keeper)
  * Comes back only when it failed; then nothing is lost, and what was to be said is still to be said. Signals that would end a
  * host that is just starting are ignored until it listens for them (src/native/exec.h).
  */
-static void become_host(struct keeper *keeper)
-{
+static void become_host(struct keeper *keeper) {
     int pump = keeper->pump ? save_pump(keeper) : keeper->saved_pump;
     if (pump < 0) {
         complain("the keeper cannot save its pump, and tries again in a second", errno);
@@ -240,8 +224,7 @@ static void become_host(struct keeper *keeper)
         close(pump);
 }
 
-static void open_pump(struct keeper *keeper)
-{
+static void open_pump(struct keeper *keeper) {
     const char *text = environment_value(keeper->envp, "BERTH_PUMP");
     int64_t fd = -1;
     keeper->saved_pump = text && read_number(&text, &fd) ? (int)fd : -1;
@@ -256,8 +239,7 @@ static void open_pump(struct keeper *keeper)
     }
 }
 
-int keeper_main(char *const *argv, char *const *envp)
-{
+int keeper_main(char *const *argv, char *const *envp) {
     static struct keeper keeper;
     keeper.argv = argv;
     keeper.envp = envp;

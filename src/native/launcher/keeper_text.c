@@ -12,8 +12,7 @@ static const char *const replaced[] = { "BERTH_KEEPER=", "BERTH_WAKE=",     "BER
 #define REPLACED (sizeof replaced / sizeof *replaced)
 #define ADDED 3
 
-bool read_number(const char **text, int64_t *number)
-{
+bool read_number(const char **text, int64_t *number) {
     const char *at = *text;
     if (*at < '0' || *at > '9')
         return false;
@@ -29,8 +28,7 @@ bool read_number(const char **text, int64_t *number)
 }
 
 /* No stdio: its pages would be the keeper's. */
-static char *write_number(char *to, int64_t number)
-{
+static char *write_number(char *to, int64_t number) {
     char digits[20];
     int count = 0;
     uint64_t rest = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
@@ -44,15 +42,13 @@ static char *write_number(char *to, int64_t number)
     return to;
 }
 
-static char *write_text(char *to, const char *text)
-{
+static char *write_text(char *to, const char *text) {
     size_t length = strlen(text);
     memcpy(to, text, length);
     return to + length;
 }
 
-static bool is_replaced(const char *variable)
-{
+static bool is_replaced(const char *variable) {
     for (size_t i = 0; i < REPLACED; i++) {
         if (strncmp(variable, replaced[i], strlen(replaced[i])) == 0)
             return true;
@@ -60,8 +56,7 @@ static bool is_replaced(const char *variable)
     return false;
 }
 
-static char *write_events(char *to, const struct pump_event *events, size_t count)
-{
+static char *write_events(char *to, const struct pump_event *events, size_t count) {
     for (size_t i = 0; i < count; i++) {
         if (i > 0)
             *to++ = ',';
@@ -75,8 +70,7 @@ static char *write_events(char *to, const struct pump_event *events, size_t coun
 }
 
 /* One block: the pointers, and behind them the three new variables' text. */
-char **host_environment(char *const *envp, int pump, const char *woken_by, const struct pump_event *events, size_t count)
-{
+char **host_environment(char *const *envp, int pump, const char *woken_by, const struct pump_event *events, size_t count) {
     size_t variables = 0;
     while (envp[variables])
         variables++;
@@ -99,7 +93,6 @@ char **host_environment(char *const *envp, int pump, const char *woken_by, const
     return all;
 }
 
-void free_host_environment(char **envp)
-{
+void free_host_environment(char **envp) {
     free(envp);
 }

@@ -7,20 +7,17 @@
 
 #include "launcher.h"
 
-static bool is_named(const char *path, const char *name)
-{
+static bool is_named(const char *path, const char *name) {
     const char *slash = strrchr(path, '/');
     return strcmp(slash ? slash + 1 : path, name) == 0;
 }
 
 /* The command is the last argument; a container may be called "start" too. */
-static bool is_start(int argc, char *const *argv)
-{
+static bool is_start(int argc, char *const *argv) {
     return argc > 1 && strcmp(argv[argc - 1], "start") == 0;
 }
 
-int main(int argc, char **argv, char **envp)
-{
+int main(int argc, char **argv, char **envp) {
     if (argc < 1)
         return 1;
     /* Who inherits SIGCHLD ignored never learns how a child ended. */

@@ -7,8 +7,7 @@
 
 #include "launcher.h"
 
-int pause_main(void)
-{
+int pause_main(void) {
     /* Blocked, so that the kernel queues them for a pid 1 too, which it spares what is not handled. */
     sigset_t awaited;
     sigemptyset(&awaited);

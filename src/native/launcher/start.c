@@ -24,8 +24,7 @@ struct answer {
     int digits;
 };
 
-static _Noreturn void become_shim(int result, char *const *argv, char *const *envp)
-{
+static _Noreturn void become_shim(int result, char *const *argv, char *const *envp) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -48,8 +47,7 @@ static _Noreturn void become_shim(int result, char *const *argv, char *const *en
 }
 
 /* Reads "<exit code>\n"; returns how many bytes it took, or -1 when it is something else. */
-static ssize_t read_code(struct answer *answer, const char *bytes, size_t length)
-{
+static ssize_t read_code(struct answer *answer, const char *bytes, size_t length) {
     for (size_t i = 0; i < length; i++) {
         if (bytes[i] == '\n' && answer->digits > 0) {
             answer->has_code = true;
@@ -62,8 +60,7 @@ static ssize_t read_code(struct answer *answer, const char *bytes, size_t length
     return (ssize_t)length;
 }
 
-static bool print(const char *bytes, size_t length)
-{
+static bool print(const char *bytes, size_t length) {
     while (length > 0) {
         ssize_t written = write(STDOUT_FILENO, bytes, length);
         if (written < 0 && errno != EINTR)
@@ -77,8 +74,7 @@ static bool print(const char *bytes, size_t length)
 }
 
 /* Passes the shim's answer on. Gives the exit code. */
-static int relay(int result)
-{
+static int relay(int result) {
     struct answer answer = { 0 };
     for (;;) {
         char buffer[4096];
@@ -107,8 +103,7 @@ static int relay(int result)
     return 1;
 }
 
-int start_main(char *const *argv, char *const *envp)
-{
+int start_main(char *const *argv, char *const *envp) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0) {
         complain("cannot make a pipe", errno);

@@ -4,15 +4,13 @@
 
 #include "launcher.h"
 
-static void say(const char *text)
-{
+static void say(const char *text) {
     if (write(STDERR_FILENO, text, strlen(text)) < 0) {
         /* There is nobody to tell. */
     }
 }
 
-void complain(const char *text, int error)
-{
+void complain(const char *text, int error) {
     say("berth: ");
     say(text);
     if (error) {
@@ -22,8 +20,7 @@ void complain(const char *text, int error)
     say("\n");
 }
 
-const char *environment_value(char *const *envp, const char *name)
-{
+const char *environment_value(char *const *envp, const char *name) {
     size_t length = strlen(name);
     for (; *envp; envp++) {
         if (strncmp(*envp, name, length) == 0 && (*envp)[length] == '=')

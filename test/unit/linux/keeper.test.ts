@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict';
-import { copyFileSync, existsSync, mkdirSync, openSync, readFileSync, readlinkSync, renameSync, symlinkSync, writeSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  symlinkSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -50,7 +60,10 @@ class Sleeper {
   }
 
   async asleep(): Promise<void> {
-    await until(() => readlinkSync(`/proc/${this.pid}/exe`).endsWith('shim-berth-v2') && readProcessStatus(this.pid)?.state === 'S');
+    await until(
+      () =>
+        readlinkSync(`/proc/${this.pid}/exe`).endsWith('shim-berth-v2') && readProcessStatus(this.pid)?.state === 'S',
+    );
   }
 
   /** The report of the nth wake, once it sleeps again. */
@@ -113,8 +126,10 @@ test('the end of a child wakes it, with the exit code still to be had', async ()
   const [first] = shim.reports();
   native.kill(first?.child ?? 0, 15);
   const report = await shim.woken(1);
-  assert.equal(report.wokenBy, 'child');
-  assert.deepEqual(report.exits, { [String(first?.child)]: 42 });
+  // A process that ends closes its stdin first, and the pump may see that before there is an exit to be seen.
+  assert.ok(report.wokenBy === 'child' || report.events === '4:2:32', JSON.stringify(report));
+  await until(() => shim.reports().some(({ exits }) => exits !== undefined));
+  assert.deepEqual(shim.reports().find(({ exits }) => exits !== undefined)?.exits, { [String(first?.child)]: 42 });
 });
 
 test('a child that had ended before it fell asleep wakes it at once', async () => {
@@ -131,7 +146,14 @@ test('an orphan of a child wakes it too', async () => {
   assert.equal(shim.reports().length, 1);
   native.kill(shim.reports()[0]?.child ?? 0, 9);
   await shim.woken(1);
-  await until(() => shim.reports().flatMap(({ exits }) => Object.values(exits ?? {})).sort().join() === '137,4');
+  await until(
+    () =>
+      shim
+        .reports()
+        .flatMap(({ exits }) => Object.values(exits ?? {}))
+        .sort()
+        .join() === '137,4',
+  );
 });
 
 test('it wakes when its time has come', async () => {
@@ -164,7 +186,9 @@ test('a child that is stopped and goes on does not wake it', async () => {
 test('an event of the pump wakes it, and is handed on', async () => {
   const shim = sleeper('event', 'exec 0<&-; echo closed; exec sleep 60');
   await shim.asleep();
-  await until(() => existsSync(join(shim.folder, 'out')) && readFileSync(join(shim.folder, 'out'), 'utf8') === 'closed\n');
+  await until(
+    () => existsSync(join(shim.folder, 'out')) && readFileSync(join(shim.folder, 'out'), 'utf8') === 'closed\n',
+  );
   const fifo = openSync(join(shim.folder, 'in'), 'w');
   writeSync(fifo, 'nobody reads this\n');
   native.close(fifo);
@@ -197,7 +221,9 @@ test('without a host it says so, serves the child, and tries again', async () =>
   await until(() => shim.log().includes('cannot become the JavaScript host'));
   const fifo = openSync(join(shim.folder, 'in'), 'w');
   writeSync(fifo, 'bytes\n');
-  await until(() => existsSync(join(shim.folder, 'out')) && readFileSync(join(shim.folder, 'out'), 'utf8') === 'got bytes\n');
+  await until(
+    () => existsSync(join(shim.folder, 'out')) && readFileSync(join(shim.folder, 'out'), 'utf8') === 'got bytes\n',
+  );
   native.close(fifo);
   renameSync(`${shim.script}.away`, shim.script);
   assert.equal(await answer, 'answer to patience');

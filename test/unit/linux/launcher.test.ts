@@ -20,7 +20,11 @@ function installation(name: string, script: string): string {
   // The shell skips the flags that are meant for Node: it takes its script from the first argument that is a file.
   writeFileSync(join(place, 'lib/shim.mjs'), script);
   copyFileSync('/bin/bash', join(place, 'lib/bash'));
-  writeFileSync(join(place, 'lib/node'), `#!${join(place, 'lib/bash')}\nwhile [ ! -f "$1" ]; do shift; done\n. "$@"\n`, { mode: 0o755 });
+  writeFileSync(
+    join(place, 'lib/node'),
+    `#!${join(place, 'lib/bash')}\nwhile [ ! -f "$1" ]; do shift; done\n. "$@"\n`,
+    { mode: 0o755 },
+  );
   return launcher;
 }
 
@@ -42,7 +46,11 @@ async function run(file: string, argv: string[], env: string[] = []): Promise<Ru
 
 test('any command but start becomes the host, with its arguments, environment and pid', async () => {
   const launcher = installation('command', 'echo "$@ / $VARIABLE / $(readlink /proc/$$/exe)"; exit 7\n');
-  const { exitCode, stdout } = await run(launcher, ['containerd-shim-berth-v2', '-namespace', 'n', '-id', 'start', 'delete'], ['VARIABLE=value']);
+  const { exitCode, stdout } = await run(
+    launcher,
+    ['containerd-shim-berth-v2', '-namespace', 'n', '-id', 'start', 'delete'],
+    ['VARIABLE=value'],
+  );
   assert.equal(stdout, `-namespace n -id start delete / value / ${join(folder, 'command/lib/bash')}\n`);
   assert.equal(exitCode, 7);
 });
@@ -61,7 +69,10 @@ test('the real host shows the name it was called by and the flags of its user', 
   const launcher = join(place, 'bin/containerd-shim-berth-v2');
   copyFileSync(join(root, 'dist/bin/containerd-shim-berth-v2'), launcher);
   symlinkSync(join(root, 'dist/lib/node'), join(place, 'lib/node'));
-  writeFileSync(join(place, 'lib/shim.mjs'), 'import { readFileSync } from "node:fs"; console.log(readFileSync("/proc/self/cmdline", "latin1").split("\\0").join("|"), process.argv.slice(2).join("|"));');
+  writeFileSync(
+    join(place, 'lib/shim.mjs'),
+    'import { readFileSync } from "node:fs"; console.log(readFileSync("/proc/self/cmdline", "latin1").split("\\0").join("|"), process.argv.slice(2).join("|"));',
+  );
   const { stdout, stderr } = await run(launcher, ['/some/where/shim', '-id', 'abc', 'delete']);
   const [shown, seen] = stdout.trim().split(' ');
   assert.match(shown ?? stderr, /^\/some\/where\/shim\|--.*\/lib\/shim\.mjs\|-id\|abc\|delete\|$/);
@@ -69,7 +80,8 @@ test('the real host shows the name it was called by and the flags of its user', 
 });
 
 test('start prints what the shim answers and exits with its code, while the shim lives on in its own session', async () => {
-  const script = 'echo $$ > "$PIDFILE"; printf "3\\n{\\"version\\": 3}\\nmore" >&$BERTH_RESULT_FD; exec 3>&-; exec 0<&- 1>&- 2>&-; exec sleep 60\n';
+  const script =
+    'echo $$ > "$PIDFILE"; printf "3\\n{\\"version\\": 3}\\nmore" >&$BERTH_RESULT_FD; exec 3>&-; exec 0<&- 1>&- 2>&-; exec sleep 60\n';
   const launcher = installation('start', script);
   const pidFile = join(folder, 'pid');
   const { exitCode, stdout, stderr } = await run(launcher, ['shim', '-id', 'x', 'start'], [`PIDFILE=${pidFile}`]);
@@ -77,7 +89,7 @@ test('start prints what the shim answers and exits with its code, while the shim
   const pid = Number(readFileSync(pidFile, 'utf8'));
   const status = readProcessStatus(pid);
   assert.equal(status?.session, pid);
-  assert.equal(readlinkSync(`/proc/${pid}/exe`).endsWith('sleep'), true);
+  await until(() => readlinkSync(`/proc/${pid}/exe`).endsWith('sleep'));
   native.kill(pid, 9);
 });
 
@@ -126,7 +138,14 @@ const pause = join(root, 'dist/bin/containerd-shim-berth-v2');
 
 for (const signal of [2, 15]) {
   test(`berth-pause as pid 1 reaps orphans and exits with 0 on signal ${signal}`, async () => {
-    const pid = native.spawn({ file: pause, argv: ['/x/berth-pause'], env: [], fds: [], cloneFlags: cloneFlags.pid, parentDeathSignal: 9 });
+    const pid = native.spawn({
+      file: pause,
+      argv: ['/x/berth-pause'],
+      env: [],
+      fds: [],
+      cloneFlags: cloneFlags.pid,
+      parentDeathSignal: 9,
+    });
     await until(() => readProcessStatus(pid)?.state === 'S');
     const script = '(sleep 0.1 & exec sleep 0.05) & sleep 0.02; exit 0';
     const entered = native.spawn({
@@ -138,7 +157,10 @@ for (const signal of [2, 15]) {
     await watcher.exitOf(entered);
     await sleep(250);
     assert.equal(readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1'), '');
-    assert.equal(watcher.events.some((event) => event.kind === 'exit' && event.pid === pid), false);
+    assert.equal(
+      watcher.events.some((event) => event.kind === 'exit' && event.pid === pid),
+      false,
+    );
     native.kill(pid, signal);
     const exit = await watcher.exitOf(pid);
     assert.deepEqual([exit.exitCode, exit.signal], [0, 0]);

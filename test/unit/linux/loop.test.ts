@@ -84,8 +84,8 @@ test('an output is delivered to a file, drained, reopened and finished', async (
   writeFileSync(path, '');
   watcher.loop.reopenOutput(10);
   native.write(write, bytes('two\n'));
-  native.close(write);
   watcher.loop.finishOutput(10, 1000);
+  native.close(write);
   assert.equal((await watcher.of('outputEnded', 10)).errno, 0);
   assert.equal(readFileSync(path, 'utf8'), 'two\n');
   assert.throws(() => watcher.loop.removeOutput(10), { code: 'ENOENT' });
@@ -203,7 +203,11 @@ const programs = [
       'loop.watch(1, read, 1);',
     ],
   },
-  { name: 'a process exits with a loop started', exitCode: 3, lines: ['native.createLoop().start(() => {});', 'process.exit(3);'] },
+  {
+    name: 'a process exits with a loop started',
+    exitCode: 3,
+    lines: ['native.createLoop().start(() => {});', 'process.exit(3);'],
+  },
   {
     name: 'a started loop keeps the process alive, a stopped one does not',
     exitCode: 4,
@@ -238,7 +242,9 @@ const programs = [
 for (const { name, exitCode, lines } of programs) {
   test(name, async () => {
     const watcher = watch();
-    const script = [`const native = require(${JSON.stringify(join(root, 'dist/lib/berth.node'))});`, ...lines].join('\n');
+    const script = [`const native = require(${JSON.stringify(join(root, 'dist/lib/berth.node'))});`, ...lines].join(
+      '\n',
+    );
     const argv = ['node', '--expose-gc', '-e', script];
     const pid = native.spawn({ file: process.execPath, argv, env: [], fds: [-1, 2, 2] });
     assert.equal((await watcher.exitOf(pid)).exitCode, exitCode);

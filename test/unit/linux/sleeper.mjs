@@ -55,12 +55,14 @@ function wakeUp() {
   const loop = native.createLoop(Number(env.BERTH_PUMP));
   const line = { wokenBy: env.BERTH_WOKEN_BY, events: env.BERTH_EVENTS, wakes: state.wakes, pid: process.pid };
   line.kept = readFileSync(`/proc/self/fd/${state.kept}`, 'utf8');
-  line.leftOver = Object.keys(env).filter((name) => ['BERTH_KEEPER', 'BERTH_WAKE', 'BERTH_WAKE_AFTER_MS'].includes(name));
+  line.leftOver = Object.keys(env).filter((name) =>
+    ['BERTH_KEEPER', 'BERTH_WAKE', 'BERTH_WAKE_AFTER_MS'].includes(name),
+  );
   const connection = native.accept(state.listener);
   if (connection >= 0) {
     const into = new Uint8Array(64);
-    line.request = new TextDecoder().decode(into.subarray(0, native.read(connection, into)));
-    native.write(connection, new TextEncoder().encode(`answer to ${line.request}`));
+    line.request = Buffer.from(into.subarray(0, native.read(connection, into))).toString();
+    native.write(connection, Buffer.from(`answer to ${line.request}`));
     native.close(connection);
   }
   loop.start((events) => {
