@@ -40,6 +40,8 @@ export default tseslint.config(
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
       // `x as T` is this project's way to say what `!` would; the rule asks for `!`, which another rule forbids.
       '@typescript-eslint/non-nullable-type-assertion-style': 'off',
+      // What may be absent in a record is asked for by its key, so that it does not look like a property.
+      '@typescript-eslint/dot-notation': 'off',
       // A class that is only told from others by its type is how errors are written here.
       '@typescript-eslint/no-extraneous-class': 'off',
     },

@@ -1,6 +1,6 @@
 /** `npm run build`: the wire code, the addon and the static program, and the shim's bundle; all that runs is then under dist/. */
 import { spawnSync } from 'node:child_process';
-import { statSync } from 'node:fs';
+import { copyFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 
@@ -28,7 +28,10 @@ async function bundle(entry, output) {
     minify: true,
     platform: 'node',
     target: 'node24',
-    format: 'esm',
+    format: 'cjs',
+    // Where the bundle is: CommonJS has no import.meta.
+    banner: { js: 'const __bundleUrl = require("node:url").pathToFileURL(__filename).href;' },
+    define: { 'import.meta.url': '__bundleUrl' },
     legalComments: 'none',
     logLevel: 'warning',
   });
@@ -36,9 +39,11 @@ async function bundle(entry, output) {
 
 run('generate-wire.mjs');
 run('build-native.mjs');
-await bundle('src/shim/main.ts', 'dist/lib/shim.mjs');
+await bundle('src/shim/main.ts', 'dist/lib/shim.cjs');
+copyFileSync(join(root, 'src/shim/loader.mjs'), join(root, 'dist/lib/shim.mjs'));
+run('warm-up.mjs');
 
-for (const file of ['dist/bin/containerd-shim-berth-v2', 'dist/lib/shim.mjs', 'dist/lib/berth.node']) {
+for (const file of ['dist/bin/containerd-shim-berth-v2', 'dist/lib/shim.cjs', 'dist/lib/berth.node']) {
   const kilobytes = (statSync(join(root, file)).size / 1024).toFixed(0);
   console.log(`${kilobytes.padStart(6)} KB  ${file}`);
 }

@@ -12,7 +12,6 @@ export type {
 } from './native.ts';
 export { isSystemError } from './errors.ts';
 export type { SystemError } from './errors.ts';
-export { signalNumber } from './signals.ts';
 export { childProcesses, parseProcessStatus, privateMemoryKilobytes, readProcessStatus } from './process.ts';
 export type { ProcessStatus } from './process.ts';
 export { detachMount, parseMountInfo, readMountInfo, unmountAllUnder } from './mounts.ts';

@@ -27,6 +27,11 @@ export interface SpawnOptions {
   cgroups?: string[];
   /** Written to /proc/self/oom_score_adj before exec; -1000 to 1000. A refusal is not an error. */
   oomScoreAdj?: number;
+  /**
+   * Soft limit of open descriptors, at most the hard one. Default: the caller's, which Node has raised to the hard one; what it was
+   * before is in BERTH_OPEN_FILES (src/native/launcher).
+   */
+  openFiles?: number;
 }
 
 /** One child that has ended and that `collect` has not yet been called for. */

@@ -93,7 +93,8 @@ static void restore_signals(const struct signals *before) {
         sigaction(fatal_while_starting[i], &before->actions[i], NULL);
 }
 
-int exec_in_place(const char *file, char *const *argv, char *const *envp, const int *keep, size_t count, struct failure *failure) {
+int exec_in_place(const char *file, char *const *argv, char *const *envp, const int *keep, size_t count,
+                  struct failure *failure) {
     struct descriptors descriptors = { NULL, 0 };
     if (remember(&descriptors) < 0) {
         int error = errno;

@@ -237,7 +237,8 @@ static int apply_bind_flags(const struct plan *plan) {
 
 static int carry_out(const struct plan *plan) {
     bool bind = (plan->flags & MS_BIND) != 0, remount = (plan->flags & MS_REMOUNT) != 0;
-    bool only_propagation = plan->propagation && plan->flags == 0 && !*plan->data && (!*plan->type || strcmp(plan->type, "none") == 0);
+    bool no_type = !*plan->type || strcmp(plan->type, "none") == 0;
+    bool only_propagation = plan->propagation && plan->flags == 0 && !*plan->data && no_type;
     if (!only_propagation && !(bind && remount)) {
         int result = plan->directory ? mount_in_thread(plan) : mount_data(plan, plan->flags);
         if (result < 0)

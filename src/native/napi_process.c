@@ -37,6 +37,8 @@ static void read_spawn_request(struct call *call, napi_value options, struct spa
         request->namespaces = call_integers(call, value, "joinNamespaces", &request->namespace_count);
     if ((value = call_member(call, options, "cgroups")))
         request->cgroups = call_strings(call, value, "cgroups", &request->cgroup_count);
+    if ((value = call_member(call, options, "openFiles")))
+        request->open_files = call_size(call, value, "openFiles");
     if ((value = call_member(call, options, "oomScoreAdj"))) {
         int *adjustment = call_allocate(call, sizeof *adjustment);
         if (adjustment)

@@ -44,7 +44,7 @@ static int write_rest(struct pump *p, struct input *in) {
         if (n < 0 && errno != EAGAIN)
             return -errno;
         /* A pty without a slave that takes no more never will, and epoll would tell of the hang-up for ever. */
-        return hung_up ? -EPIPE : 0;
+        return hung_up && in->pty ? -EPIPE : 0;
     }
     return 0;
 }

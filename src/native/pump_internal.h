@@ -60,7 +60,7 @@ struct wait {
     uint32_t grace_ms;
     uint64_t target;  /* value of output.taken up to which bytes have to be delivered */
     uint64_t given;   /* output.given when progress was last seen */
-    int fifo_bytes;   /* bytes in the FIFO then: the reader's progress shows here before the FIFO has room again */
+    int sink_bytes;   /* bytes in the FIFO or pipe then: the reader's progress shows here before there is room again */
     int64_t since_ms; /* when that was */
 };
 
@@ -194,8 +194,24 @@ void close_quietly(int fd);
 
 /* pump_output.c */
 struct output *output_find(struct pump *, uint32_t id);
-void output_service(struct pump *, struct output *);
 void output_free(struct pump *, struct output *);
+
+/* pump_flow.c */
+void output_mark(struct pump *, struct output *);
+void output_service(struct pump *, struct output *);
+/* Whether it has a FIFO for a sink that is not given up. */
+bool output_may_spool(const struct output *);
+/* Whether bytes go to the spool instead of the FIFO. */
+bool output_diverted(const struct output *);
+/* Whether all has been read that a pending finish asked for. */
+bool output_target_reached(const struct output *);
+/* Nothing more is read; error: 0, or why. */
+void output_source_end(struct pump *, struct output *, int error);
+
+/* pump_drain.c */
+void output_wait_begin(struct pump *, struct output *, struct wait *, uint32_t grace_ms);
+/* Answers who waits, and ends the output when it is time to. Returns false if the output is no more. */
+bool output_settle(struct pump *, struct output *);
 int64_t output_deadline(const struct output *);
 
 /* pump_sink.c */
@@ -258,7 +274,10 @@ void clients_interest(struct pump *, uint32_t input_id);
 /* Disconnects those that hold the output back. Returns whether there were any. */
 bool clients_kick_slow(struct pump *, const struct output *);
 
-/* For tests: frees the memory and closes only what the pump made for itself, as exec does. */
+/* pump_save.c, pump_load.c */
+#define PUMP_STATE_FIRST_LINE "berth-pump 1"
+
+/* pump_state.c. For tests and failed loads: frees the memory and closes only what the pump made for itself, as exec does. */
 void pump_abandon(struct pump *);
 
 #endif

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -94,6 +95,16 @@ static CHILD_CODE int arrange_descriptors(struct child *child) {
     return 0;
 }
 
+static CHILD_CODE int limit_open_files(struct child *child) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return child_failed(child, "getrlimit", NULL);
+    limit.rlim_cur = child->request->open_files < limit.rlim_max ? child->request->open_files : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return child_failed(child, "setrlimit", NULL);
+    return 0;
+}
+
 static CHILD_CODE int become_program(struct child *child) {
     const struct spawn_request *request = child->request;
     reset_signals();
@@ -112,6 +123,8 @@ static CHILD_CODE int become_program(struct child *child) {
     if (request->cwd && chdir(request->cwd) < 0)
         return child_failed(child, "chdir", request->cwd);
     if (arrange_descriptors(child) < 0)
+        return -1;
+    if (request->open_files && limit_open_files(child) < 0)
         return -1;
     if (request->parent_death_signal && prctl(PR_SET_PDEATHSIG, request->parent_death_signal) < 0)
         return child_failed(child, "prctl", NULL);

@@ -22,6 +22,7 @@ struct spawn_request {
     size_t namespace_count;
     const char *const *cgroups; /* directories */
     size_t cgroup_count;
+    unsigned long open_files; /* soft limit of open descriptors, at most the hard one; 0: the caller's */
     const int *oom_score_adj; /* or NULL: unchanged. That the kernel refuses it is no error */
 };
 

@@ -1,6 +1,7 @@
 import { closeSync, readSync } from 'node:fs';
 import type { NativeAddon } from '../linux/index.ts';
 import type { Command, CommandResult, CommandRunner, OutputCapture } from '../oci/index.ts';
+import type { ChildSurroundings } from './config.ts';
 import type { Exits } from './exits.ts';
 
 const sigkill = 9;
@@ -10,13 +11,13 @@ const maxCaptureBytes = 1024 * 1024;
 export class ShimCommands implements CommandRunner {
   readonly #native: NativeAddon;
   readonly #exits: Exits;
-  readonly #env: string[];
+  readonly #surroundings: ChildSurroundings;
   #running = 0;
 
-  constructor(native: NativeAddon, exits: Exits, env: string[]) {
+  constructor(native: NativeAddon, exits: Exits, surroundings: ChildSurroundings) {
     this.#native = native;
     this.#exits = exits;
-    this.#env = env;
+    this.#surroundings = surroundings;
   }
 
   /** How many are under way. */
@@ -26,7 +27,7 @@ export class ShimCommands implements CommandRunner {
 
   async run(command: Command, signal: AbortSignal): Promise<CommandResult> {
     signal.throwIfAborted();
-    const pid = this.#native.spawn({ ...command, env: this.#env, parentDeathSignal: sigkill });
+    const pid = this.#native.spawn({ ...command, ...this.#surroundings, parentDeathSignal: sigkill });
     this.#running++;
     try {
       return await this.#end(pid, signal);

@@ -1,3 +1,10 @@
+/** Environment and limits of OCI runtimes and loggers: those that the shim itself was started with. */
+export interface ChildSurroundings {
+  env: string[];
+  /** Soft limit of open files; Node raises its own. Absent: the shim's. */
+  openFiles?: number;
+}
+
 /** What the shim takes from its environment; read once, in main.ts. */
 export interface ShimConfig {
   /** The shim's own program: what it becomes when it sleeps, and what a sandbox's process is made from. */
@@ -20,8 +27,8 @@ export interface ShimConfig {
   coreScheduling: boolean;
   /** The environment for the program images that take the shim's place. */
   environment: string[];
-  /** The environment for programs that the shim runs. */
-  childEnvironment: string[];
+  /** What programs that the shim runs are given. */
+  children: ChildSurroundings;
 }
 
 /** Variables that are between the shim and whoever started it, and no business of runtimes and loggers. */
@@ -30,6 +37,7 @@ const ownVariables = /^(BERTH_|SHIM_SOCKET_DIR=|MAX_SHIM_VERSION=|NOTIFY_SOCKET=
 
 export function readConfig(env: NodeJS.ProcessEnv, selfPath: string): ShimConfig {
   const environment = Object.entries(env).map(([name, value]) => `${name}=${value ?? ''}`);
+  const openFiles = positive(env['BERTH_OPEN_FILES'], 0);
   return {
     selfPath,
     searchPath: env['PATH'] ?? '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
@@ -41,7 +49,7 @@ export function readConfig(env: NodeJS.ProcessEnv, selfPath: string): ShimConfig
     maxShimVersion: positive(env['MAX_SHIM_VERSION'], 0),
     coreScheduling: (env['SCHED_CORE'] ?? '') !== '',
     environment: environment.filter((variable) => !handoverVariables.test(variable)),
-    childEnvironment: environment.filter((variable) => !ownVariables.test(variable)),
+    children: { env: environment.filter((variable) => !ownVariables.test(variable)), ...(openFiles > 0 ? { openFiles } : {}) },
   };
 }
 

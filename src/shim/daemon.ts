@@ -58,7 +58,7 @@ export class Daemon {
     };
     const now = (): bigint => BigInt(Date.now()) * 1_000_000n;
     const events = new Events(record, save, () => this.#publisher.poke(), now);
-    const loggers = new Loggers(native, reactor, exits, config.childEnvironment, record.namespace);
+    const loggers = new Loggers(native, reactor, exits, config.children, record.namespace);
     this.#reactor = reactor;
     this.#context = {
       config,
@@ -71,7 +71,7 @@ export class Daemon {
       save,
       now,
       activity: new Activity(),
-      commands: new ShimCommands(native, exits, config.childEnvironment),
+      commands: new ShimCommands(native, exits, config.children),
       stdio: new StdioFactory(native, reactor, loggers),
       oom: new OomWatcher(native, reactor, (containerId) => {
         events.publish(containerEvents.oom(containerId));

@@ -40,7 +40,7 @@ export async function deleteContainer(args: ShimArguments, native: NativeAddon, 
   const exits = new Exits();
   let nextId = 1;
   const reactor = new Reactor(native.createLoop(), exits, () => nextId++);
-  const commands = new ShimCommands(native, exits, config.childEnvironment);
+  const commands = new ShimCommands(native, exits, config.children);
   reactor.start({ spooling: ignore, sinkError: ignore, clientGone: ignore }, ignore);
   const farewell = await askShimToLetGo(args.id, args.namespace, bundle, native, reactor);
   const record = readContainerRecord(bundle);

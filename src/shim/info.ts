@@ -22,7 +22,7 @@ export async function printInfo(native: NativeAddon, config: ShimConfig): Promis
   const exits = new Exits();
   let nextId = 1;
   const reactor = new Reactor(native.createLoop(), exits, () => nextId++);
-  const commands = new ShimCommands(native, exits, config.childEnvironment);
+  const commands = new ShimCommands(native, exits, config.children);
   const ignore = (): void => undefined;
   reactor.start({ spooling: ignore, sinkError: ignore, clientGone: ignore }, ignore);
   try {

@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { NativeAddon } from '../linux/index.ts';
 import { Code, TtrpcError } from '../ttrpc/index.ts';
+import type { ChildSurroundings } from './config.ts';
 import type { Exits } from './exits.ts';
 import type { Reactor } from './reactor.ts';
 
@@ -21,14 +22,14 @@ export class Loggers {
   readonly #native: NativeAddon;
   readonly #reactor: Reactor;
   readonly #exits: Exits;
-  readonly #env: string[];
+  readonly #surroundings: ChildSurroundings;
   readonly #namespace: string;
 
-  constructor(native: NativeAddon, reactor: Reactor, exits: Exits, env: string[], namespace: string) {
+  constructor(native: NativeAddon, reactor: Reactor, exits: Exits, surroundings: ChildSurroundings, namespace: string) {
     this.#native = native;
     this.#reactor = reactor;
     this.#exits = exits;
-    this.#env = env;
+    this.#surroundings = surroundings;
     this.#namespace = namespace;
   }
 
@@ -43,7 +44,8 @@ export class Loggers {
       logger.pid = this.#native.spawn({
         file: program.path,
         argv: [program.path, ...program.args],
-        env: [...this.#env, `CONTAINER_ID=${containerId}`, `CONTAINER_NAMESPACE=${this.#namespace}`],
+        ...this.#surroundings,
+        env: [...this.#surroundings.env, `CONTAINER_ID=${containerId}`, `CONTAINER_NAMESPACE=${this.#namespace}`],
         cwd: dirname(program.path),
         fds: [-1, -1, -1, ...loggerEnds],
         setsid: true,

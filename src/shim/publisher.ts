@@ -27,6 +27,7 @@ export class Publisher {
   readonly #log: Log;
   #client: Client | undefined;
   #busy = false;
+  #paused = false;
   #retry: NodeJS.Timeout | undefined;
   #retryMs = firstRetryMs;
   #idle: NodeJS.Timeout | undefined;
@@ -53,15 +54,16 @@ export class Publisher {
 
   /** There is something to tell, or a sign that the receiver is back. */
   poke(): void {
-    if (this.#address === '') return;
+    if (this.#address === '' || this.#paused) return;
     clearTimeout(this.#retry);
     this.#retry = undefined;
     this.#retryMs = firstRetryMs;
     this.#run();
   }
 
-  /** Resolves when nothing is on its way, and until `poke` nothing more is sent. */
+  /** Resolves when nothing is on its way, and until `resume` nothing more is sent. */
   async pause(): Promise<void> {
+    this.#paused = true;
     clearTimeout(this.#retry);
     this.#retry = undefined;
     if (this.#busy) {
@@ -72,8 +74,13 @@ export class Publisher {
     this.#disconnect();
   }
 
+  resume(): void {
+    this.#paused = false;
+    this.poke();
+  }
+
   #run(): void {
-    if (this.#busy || this.#retry !== undefined || this.#onIdle.length > 0) return;
+    if (this.#paused || this.#busy || this.#retry !== undefined) return;
     const event = this.#events.first;
     if (event === undefined) return;
     this.#busy = true;

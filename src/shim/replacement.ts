@@ -113,7 +113,7 @@ export class Replacement {
       this.#listener.listen((transport) => {
         this.accept(transport);
       });
-      this.#publisher.poke();
+      this.#publisher.resume();
       throw error;
     }
   }

@@ -1,5 +1,4 @@
 import { closeSync, fstatSync, linkSync, mkdirSync, readFileSync, renameSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { isSystemError, type NativeAddon } from '../linux/index.ts';
 import type { Spec } from '../oci/index.ts';
@@ -9,6 +8,7 @@ import type { ShimConfig } from './config.ts';
 import { Daemon } from './daemon.ts';
 import { checkName } from './ids.ts';
 import type { ShimRecord } from './record.ts';
+import { sha256 } from './sha256.ts';
 import { takeShimPlace } from './shim-process.ts';
 
 /** Containers with one of these annotations share a shim with all that have the same value; the first that is there counts. */
@@ -84,7 +84,7 @@ function groupOf(bundle: string): string | undefined {
 
 /** The same for everybody who asks for this group, and of a length that always fits a socket's path. */
 function socketName({ address, namespace }: ShimArguments, group: string): string {
-  return createHash('sha256').update(JSON.stringify([address, namespace, group])).digest('hex');
+  return sha256(JSON.stringify([address, namespace, group]));
 }
 
 /**

@@ -32,7 +32,16 @@ withEachRuntime('ctr task attach', (runtime) => {
     const bed = await TestBed.open(t, { runtime });
     const command = ['sh', '-c', 'until [ -e /go ]; do sleep 0.05; done; seq 1 30000; touch /written; sleep 1000'];
     await bed.runDetached({ id: 'writes', command });
-    await bed.ctrPrints('tasks', 'exec', '--exec-id', 'go', 'writes', 'sh', '-c', 'touch /go; until [ -e /written ]; do sleep 0.05; done');
+    await bed.ctrPrints(
+      'tasks',
+      'exec',
+      '--exec-id',
+      'go',
+      'writes',
+      'sh',
+      '-c',
+      'touch /go; until [ -e /written ]; do sleep 0.05; done',
+    );
     const attached = bed.start(['tasks', 'attach', 'writes']);
     await attached.says('\n30000\n');
     const expected = Array.from({ length: 30_000 }, (_, index) => `${index + 1}\n`).join('');

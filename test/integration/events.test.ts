@@ -15,7 +15,7 @@ withEachRuntime('ctr events', (runtime) => {
     const [created, started, exited, deleted] = events.of('life');
     const pid = created?.fields['pid'];
     assert.ok(typeof pid === 'number' && pid > 1);
-    assert.equal(created.fields['bundle'], `${bed.containerd.bundles}/life`);
+    assert.equal(created?.fields['bundle'], `${bed.containerd.bundles}/life`);
     assert.deepEqual(started?.fields, { container_id: 'life', pid });
     assert.equal(exited?.fields['id'], 'life');
     for (const event of [exited, deleted]) {

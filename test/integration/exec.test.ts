@@ -8,7 +8,11 @@ withEachRuntime('ctr task exec', (runtime) => {
     const bed = await TestBed.open(t, { runtime });
     await bed.runDetached({ id: 'host', command: ['sleep', '1000'] });
     const exec = (id: string, ...command: string[]) => bed.ctr(['tasks', 'exec', '--exec-id', id, 'host', ...command]);
-    assert.deepEqual(await exec('speaks', 'sh', '-c', 'echo out; echo err >&2; exit 42'), { code: 42, stdout: 'out\n', stderr: 'err\n' });
+    assert.deepEqual(await exec('speaks', 'sh', '-c', 'echo out; echo err >&2; exit 42'), {
+      code: 42,
+      stdout: 'out\n',
+      stderr: 'err\n',
+    });
     assert.deepEqual(await exec('again', 'cat', '/proc/1/comm'), { code: 0, stdout: 'sleep\n', stderr: '' });
     assert.equal(await bed.taskStatus('host'), 'RUNNING');
   });
@@ -18,7 +22,9 @@ withEachRuntime('ctr task exec', (runtime) => {
     await bed.importImage();
     await bed.runDetached({ id: 'host', fromImage: true, command: ['sleep', '1000'] });
     const flags = ['--exec-id', 'guest', '--user', 'guest', '--cwd', '/tmp'];
-    const result = await bed.ctr(['tasks', 'exec', ...flags, 'host', 'sh', '-c', 'id -un; pwd; cat'], { input: 'spoken\n' });
+    const result = await bed.ctr(['tasks', 'exec', ...flags, 'host', 'sh', '-c', 'id -un; pwd; cat'], {
+      input: 'spoken\n',
+    });
     assert.deepEqual(result, { code: 0, stdout: 'guest\n/tmp\nspoken\n', stderr: '' });
   });
 

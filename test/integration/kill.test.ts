@@ -27,7 +27,9 @@ withEachRuntime('ctr task kill', (runtime) => {
 
   test('reaches the first process only, and all of them with --all', async (t) => {
     const bed = await TestBed.open(t, { runtime });
-    const run = bed.start(bed.run({ id: 'family', command: ['sh', '-c', `(${echoes('child')}) & ${echoes('parent')}`] }));
+    const run = bed.start(
+      bed.run({ id: 'family', command: ['sh', '-c', `(${echoes('child')}) & ${echoes('parent')}`] }),
+    );
     await run.says('parent ready');
     await run.says('child ready');
     await bed.ctrPrints('tasks', 'kill', '--signal', 'SIGUSR1', 'family');

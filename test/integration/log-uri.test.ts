@@ -77,7 +77,17 @@ withEachRuntime('ctr run --log-uri', (runtime) => {
     const bed = await TestBed.open(t, { runtime });
     const log = bed.path('exec.log');
     await bed.runDetached({ id: 'host', command: ['sleep', '1000'] });
-    await bed.ctrPrints('tasks', 'exec', '--exec-id', 'logged', '--log-uri', `file://${log}`, 'host', 'echo', 'from the exec');
+    await bed.ctrPrints(
+      'tasks',
+      'exec',
+      '--exec-id',
+      'logged',
+      '--log-uri',
+      `file://${log}`,
+      'host',
+      'echo',
+      'from the exec',
+    );
     assert.equal(readFileSync(log, 'utf8'), 'from the exec\n');
   });
 });

@@ -16,7 +16,9 @@ withEachRuntime('ctr task metrics', (runtime) => {
     const command = ['sh', '-c', 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo ready; sleep 1000; true'];
     const run = bed.start(bed.run({ id: 'measured', flags: ['--memory-limit', String(limit)], command }));
     await run.says('ready');
-    const metrics = JSON.parse(await bed.ctrPrints('tasks', 'metrics', '--format', 'json', 'measured')) as CgroupV1Metrics;
+    const metrics = JSON.parse(
+      await bed.ctrPrints('tasks', 'metrics', '--format', 'json', 'measured'),
+    ) as CgroupV1Metrics;
     assert.equal(metrics.pids?.current, 2);
     assert.equal(metrics.memory?.usage?.limit, limit);
     const used = metrics.memory.usage.usage ?? 0;

@@ -17,7 +17,9 @@ withEachRuntime('ctr run', (runtime) => {
 
   test('standard output and standard error arrive whole and apart', async (t) => {
     const bed = await TestBed.open(t, { runtime });
-    const result = await bed.ctr(bed.run({ id: 'speaks', flags: ['--rm'], command: ['sh', '-c', 'echo out; echo err >&2'] }));
+    const result = await bed.ctr(
+      bed.run({ id: 'speaks', flags: ['--rm'], command: ['sh', '-c', 'echo out; echo err >&2'] }),
+    );
     assert.deepEqual(result, { code: 0, stdout: 'out\n', stderr: 'err\n' });
   });
 
@@ -105,6 +107,8 @@ test('the shim may be named by its path', async (t) => {
 
 test('a container without output streams runs', async (t) => {
   const bed = await TestBed.open(t);
-  const result = await bed.ctr(bed.run({ id: 'mute', flags: ['--rm', '--null-io'], command: ['sh', '-c', 'echo unheard; exit 3'] }));
+  const result = await bed.ctr(
+    bed.run({ id: 'mute', flags: ['--rm', '--null-io'], command: ['sh', '-c', 'echo unheard; exit 3'] }),
+  );
   assert.deepEqual(result, { code: 3, stdout: '', stderr: '' });
 });

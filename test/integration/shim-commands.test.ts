@@ -5,13 +5,12 @@ import { bootstrap, packAny, protobuf, runc, task, types } from '../../src/wire/
 import { sandboxIdAnnotation } from '../support/bundle.ts';
 import { command } from '../support/command.ts';
 import { ociRuntimes, shimBinary } from '../support/paths.ts';
-import { statOf } from '../support/process-tree.ts';
+import { hasEnded } from '../support/process-tree.ts';
 import { ShimBed } from '../support/shim-bed.ts';
 import { runcOptions, ShimClient, shimCommand } from '../support/shim-client.ts';
 import { until } from '../support/until.ts';
 
 const sigkill = 9;
-const isGone = (pid: number) => statOf(pid) === undefined;
 const runcOptionsAny = protobuf.Any.encode(packAny(runc.Options, { binaryName: ociRuntimes.runc }));
 
 describe('the shim, asked about itself', () => {
@@ -53,7 +52,7 @@ describe('shim start', () => {
       const bed = await ShimBed.open(t);
       const client = await bed.shim('one', ['true'], { env, ...(stdin && { stdin }) });
       assert.deepEqual({ form: client.bootstrap.form, version: client.bootstrap.version }, { form, version });
-      assert.ok(!isGone(await client.shimPid()));
+      assert.ok(!hasEnded(await client.shimPid()));
     });
   }
 
@@ -82,7 +81,7 @@ describe('shim start', () => {
     const first = await bed.shim('one', ['true']);
     const pid = await first.shimPid();
     process.kill(pid, 'SIGKILL');
-    await until('the shim to be gone', () => isGone(pid));
+    await until('the shim to be gone', () => hasEnded(pid));
     const second = bed.track(await ShimClient.start(first.options));
     assert.notEqual(await second.shimPid(), pid);
   });
@@ -108,14 +107,14 @@ describe('shim start', () => {
 
     for (const { client } of [pod, member]) {
       await client.shutdown();
-      assert.ok(!isGone(pid), 'a shim with containers ended');
+      assert.ok(!hasEnded(pid), 'a shim with containers ended');
       await client.kill(sigkill);
       await client.wait();
       await client.delete();
     }
     await member.client.shutdown();
-    await until('the shim to end', () => isGone(pid));
-    assert.ok(!isGone(await other.client.shimPid()));
+    await until('the shim to end', () => hasEnded(pid));
+    assert.ok(!hasEnded(await other.client.shimPid()));
   });
 });
 
@@ -125,13 +124,13 @@ describe('shim delete', () => {
     const { client, pid } = await bed.running('one', ['sleep', '600']);
     const shim = await client.shimPid();
     process.kill(shim, 'SIGKILL');
-    await until('the shim to be gone', () => isGone(shim));
+    await until('the shim to be gone', () => hasEnded(shim));
     const { code, stdout } = await client.deleteCommand();
     assert.equal(code, 0);
     const answer = task.DeleteResponse.decode(stdout);
     assert.deepEqual({ pid: answer.pid, exitStatus: answer.exitStatus }, { pid, exitStatus: 128 + sigkill });
     assert.ok(answer.exitedAt);
-    assert.ok(isGone(pid));
+    assert.ok(hasEnded(pid));
     assert.ok(!existsSync(client.pathOf(client.bootstrap.address)), 'its socket stayed');
   });
 
@@ -148,7 +147,7 @@ describe('shim delete', () => {
     const { client, pid } = await bed.running('one', ['sleep', '600']);
     const shim = await client.shimPid();
     assert.equal((await client.deleteCommand()).code, 0);
-    await until('container and shim to end', () => isGone(pid) && isGone(shim));
+    await until('container and shim to end', () => hasEnded(pid) && hasEnded(shim));
   });
 
   test('of one member leaves the others of the sandbox alone', async (t) => {
@@ -157,9 +156,9 @@ describe('shim delete', () => {
     const pod = await bed.running('pod', ['sleep', '600'], { annotations });
     const member = await bed.running('member', ['sleep', '600'], { annotations });
     await member.client.deleteCommand();
-    await until('the member to end', () => isGone(member.pid));
+    await until('the member to end', () => hasEnded(member.pid));
     assert.equal((await pod.client.state()).pid, pod.pid);
-    assert.ok(!isGone(pod.pid));
+    assert.ok(!hasEnded(pod.pid));
   });
 
   test('uses the OCI runtime that the container was created with', async (t) => {
@@ -169,6 +168,6 @@ describe('shim delete', () => {
     const pid = await client.startTask();
     process.kill(await client.shimPid(), 'SIGKILL');
     assert.equal((await client.deleteCommand()).code, 0);
-    await until('the container to end', () => isGone(pid));
+    await until('the container to end', () => hasEnded(pid));
   });
 });

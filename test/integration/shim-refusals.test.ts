@@ -36,7 +36,7 @@ const calls = (client: ShimClient, id: string) => ({
   Resume: () => client.task('Resume', { id }),
   Checkpoint: () => client.task('Checkpoint', { id, path: '/tmp/none' }),
   Kill: () => client.task('Kill', { id, signal: sigterm }),
-  Exec: () => client.task('Exec', { id, execId: 'e', spec: trueProcess }),
+  Exec: () => client.task('Exec', { id, execId: 'new', spec: trueProcess }),
   ResizePty: () => client.task('ResizePty', { id, width: 80, height: 24 }),
   CloseIO: () => client.task('CloseIO', { id, stdin: true }),
   Update: () => client.task('Update', { id, resources: noLimits }),

@@ -51,7 +51,9 @@ withEachRuntime('a person at a terminal', (runtime) => {
 
   test('ends the input of a program with Ctrl-D', async (t) => {
     const bed = await TestBed.open(t, { runtime });
-    const terminal = bed.terminal(bed.run({ id: 'counter', flags: ['--rm', '--tty'], command: ['sh', '-c', 'echo ready; wc -l'] }));
+    const terminal = bed.terminal(
+      bed.run({ id: 'counter', flags: ['--rm', '--tty'], command: ['sh', '-c', 'echo ready; wc -l'] }),
+    );
     await terminal.shows('ready');
     terminal.type('one\rtwo\r\x04');
     await terminal.shows(/\b2\r+\n/);
@@ -77,10 +79,15 @@ withEachRuntime('a person at a terminal', (runtime) => {
 
   test('gets all of a long output before the end', async (t) => {
     const bed = await TestBed.open(t, { runtime });
-    const terminal = bed.terminal(bed.run({ id: 'long', flags: ['--rm', '--tty'], command: ['sh', '-c', 'seq 1 20000; echo done'] }));
+    const terminal = bed.terminal(
+      bed.run({ id: 'long', flags: ['--rm', '--tty'], command: ['sh', '-c', 'seq 1 20000; echo done'] }),
+    );
     assert.equal(await terminal.exited, 0);
     const expected = Array.from({ length: 20_000 }, (_, index) => `${index + 1}\n`).join('');
     // Two terminals are in the way, and each makes one carriage return.
-    assert.ok(terminal.screen.replaceAll(/\r+\n/g, '\n') === `${expected}done\n`, `${terminal.screen.length} characters`);
+    assert.ok(
+      terminal.screen.replaceAll(/\r+\n/g, '\n') === `${expected}done\n`,
+      `${terminal.screen.length} characters`,
+    );
   });
 });

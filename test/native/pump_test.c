@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <pty.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -863,6 +865,56 @@ static void failed_write_leaves_no_torn_line(void) {
     world_end(&w);
 }
 
+/* Needs a small file system of its own; without the right to mount one there is nothing to test. */
+static void space_that_comes_back_is_used(void) {
+    struct world w;
+    world_begin(&w);
+    char disk[128], path[160], filler_path[160];
+    snprintf(disk, sizeof disk, "%s/disk", w.folder);
+    snprintf(path, sizeof path, "%s/log", disk);
+    snprintf(filler_path, sizeof filler_path, "%s/filler", disk);
+    CHECK(mkdir(disk, 0700) == 0);
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("tmpfs", disk, "tmpfs", 0, "size=131072") < 0) {
+        world_end(&w);
+        return;
+    }
+    int filler = open(filler_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600), source[2];
+    char filling[65536] = {0};
+    write_all(filler, filling, sizeof filling);
+    make_pipe(source);
+    struct pump_output o = cri_output(1, source[0], path, "stdout");
+    CHECK_EQUAL(pump_output_add(w.p, &o), 0);
+    for (int i = 0; i < 2000; i++) {
+        write_text(source[1], "a line of a log that fills a disk\n");
+        if (i % 100 == 0)
+            settle_for(&w, 1);
+    }
+    settle(&w);
+    CHECK_EQUAL(event_value(&w, PUMP_EV_SINK_ERROR, 1), ENOSPC);
+    CHECK(ftruncate(filler, 0) == 0);
+    write_text(source[1], "room again\n");
+    settle(&w);
+    CHECK_EQUAL(pump_output_drain(w.p, 1, 1000), 0);
+    CHECK_EQUAL(await_event(&w, PUMP_EV_DRAINED, 1), PUMP_DRAINED_ALL);
+    CHECK_EQUAL(count_events(&w, PUMP_EV_SINK_ERROR, 1), 1);
+    struct text t = file_text(path);
+    const char *at = (char *)t.at;
+    int lines = 0;
+    while (strchr(at, '\n')[1] != '\0') {
+        check_entry(&at, "stdout", 'F', "a line of a log that fills a disk");
+        lines++;
+    }
+    CHECK(lines > 500);
+    check_entry(&at, "stdout", 'F', "room again");
+    close(source[1]);
+    close(filler);
+    await_event(&w, PUMP_EV_OUTPUT_ENDED, 1);
+    text_free(&t);
+    CHECK(umount(disk) == 0);
+    world_end(&w);
+}
+
 static void timestamps_are_right(void) {
     char text[PUMP_TIMESTAMP_LENGTH + 1] = {0};
     cri_timestamp(text, 1475712429, 669794202);
@@ -1274,6 +1326,7 @@ int main(void) {
     run_test("CRI: a log rotates by itself at its size", cri_rotates_by_itself);
     run_test("a full disk is told once and does not stop the container", full_disk_does_not_stop_the_container);
     run_test("a failed write leaves no torn line", failed_write_leaves_no_torn_line);
+    run_test("space that comes back on a disk is used", space_that_comes_back_is_used);
     run_test("timestamps are RFC 3339 with nine digits", timestamps_are_right);
     run_test("a descriptor as sink", descriptor_sink);
     run_test("a descriptor as sink that breaks", descriptor_sink_that_breaks);

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, openSync, readSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 /** Writes a file of random bytes; gives their sha256 in hex. What is random cannot be completed, repeated or reordered unnoticed. */
 export function writeRandomFile(path: string, byteCount: number): string {
@@ -19,4 +20,9 @@ export function digestOf(path: string): string {
     closeSync(fd);
   }
   return hash.digest('hex');
+}
+
+/** The size of all files directly in a folder, in bytes. */
+export function folderBytes(folder: string): number {
+  return readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
 }

@@ -33,7 +33,9 @@ export async function command(file: string, args: string[], options: CommandOpti
     child.stdout.destroy();
     child.stderr.destroy();
     const { stdout: out, stderr: err } = texts();
-    reject(new Error(`${[file, ...args].join(' ')}: not ended after ${deadlineMilliseconds} ms; it said: ${out}${err}`));
+    reject(
+      new Error(`${[file, ...args].join(' ')}: not ended after ${deadlineMilliseconds} ms; it said: ${out}${err}`),
+    );
   }, deadlineMilliseconds);
   child.once('error', reject);
   child.once('close', (code, signal) => resolve({ code: code ?? 128 + signalNumber(signal), ...texts() }));

@@ -79,7 +79,11 @@ export class Containerd {
     const from = readFileSync(this.#logPath).length;
     const [file, args] = this.#place.wrap('containerd', ['--config', this.#configPath]);
     const child = spawn(file, args, {
-      env: { PATH: `${this.#binFolder}:${process.env['PATH']}`, ...this.#environment, [markVariable]: this.#scratch.mark },
+      env: {
+        PATH: `${this.#binFolder}:${process.env['PATH']}`,
+        ...this.#environment,
+        [markVariable]: this.#scratch.mark,
+      },
       stdio: ['ignore', log, log],
       detached: true, // a Ctrl-C at the terminal is for the tests, not for it
     });

@@ -70,7 +70,9 @@ export class EventsSink implements AsyncDisposable {
 
   /** The topics of all events so far, of one container if its id is given. */
   topics(containerId?: string): string[] {
-    return this.received.filter((event) => containerId === undefined || mentions(event, containerId)).map(({ topic }) => topic);
+    return this.received
+      .filter((event) => containerId === undefined || mentions(event, containerId))
+      .map(({ topic }) => topic);
   }
 
   /** The first event, past or future, that matches. Fails after `withinMilliseconds`, default 10,000. */

@@ -43,7 +43,9 @@ export class EventLog {
 
   /** The events of one container, in the order of their arrival. */
   of(container: string): SeenEvent[] {
-    return this.#all().filter(({ topic, fields }) => topic.startsWith('/tasks/') && fields['container_id'] === container);
+    return this.#all().filter(
+      ({ topic, fields }) => topic.startsWith('/tasks/') && fields['container_id'] === container,
+    );
   }
 
   /** Their topics without `/tasks/`. */

@@ -77,10 +77,17 @@ function loopDevices({ folder }: Scratch): string[] {
  */
 export function leftovers(scratch: Scratch, place: Place, mountsBefore: string[]): string[] {
   const { folder, mark } = scratch;
-  const mountsNow = [...place.mountPoints(), ...text('/proc/self/mountinfo').split('\n').filter((line) => line.includes(folder))];
+  const mountsNow = [
+    ...place.mountPoints(),
+    ...text('/proc/self/mountinfo')
+      .split('\n')
+      .filter((line) => line.includes(folder)),
+  ];
   const runtimeRoots = ['/run/containerd/runc', '/run/runc', '/run/crun'].map((path) => place.path(path));
   const statesOfRuntimes = runtimeRoots.flatMap((root) => entries(root).map((entry) => join(root, entry.name)));
-  const containersOfRuntimes = statesOfRuntimes.flatMap((path) => (path.endsWith(mark) ? entries(path).map(({ name }) => `${path}/${name}`) : []));
+  const containersOfRuntimes = statesOfRuntimes.flatMap((path) =>
+    path.endsWith(mark) ? entries(path).map(({ name }) => `${path}/${name}`) : [],
+  );
   const bundles = ['state', 'root'].map((name) => join(folder, name, 'io.containerd.runtime.v2.task', mark));
   const fifos = everyFile(join(folder, 'state')).filter(({ kind }) => kind === 'FIFO');
   return [
@@ -114,7 +121,10 @@ export async function sweep(scratch: Scratch, unmountAll: () => Promise<void>): 
     await sleep(50);
   }
   await unmountAll();
-  const cgroups = foldersNamed(scratch.mark, cgroupRoot, cgroupDepth).flatMap((path) => [path, ...foldersNamed('', path, 2)]);
+  const cgroups = foldersNamed(scratch.mark, cgroupRoot, cgroupDepth).flatMap((path) => [
+    path,
+    ...foldersNamed('', path, 2),
+  ]);
   for (const path of cgroups.sort().reverse()) ifThere(() => rmdirSync(path), undefined);
   rmSync(scratch.folder, { recursive: true, force: true });
 }

@@ -31,6 +31,12 @@ export function statOf(pid: number): ProcessStat | undefined {
   return { pid, parent: Number(parent), state, cpuTicks: Number(fields[11]) + Number(fields[12]) };
 }
 
+/** Whether it runs no more: it is gone, or a zombie that its parent (maybe the machine's pid 1, in its own time) has yet to collect. */
+export function hasEnded(pid: number): boolean {
+  const state = statOf(pid)?.state;
+  return state === undefined || state === 'Z';
+}
+
 export function allProcesses(): ProcessStat[] {
   return readdirSync('/proc')
     .map((name) => (/^[0-9]+$/.test(name) ? statOf(Number(name)) : undefined))

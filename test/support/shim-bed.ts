@@ -25,7 +25,8 @@ export interface ShimBedOptions {
   place?: Place;
 }
 
-export type ContainerOptions = Partial<Omit<BundleOptions, 'id' | 'args'>> & Partial<Omit<ShimOptions, 'id' | 'bundle'>>;
+export type ContainerOptions = Partial<Omit<BundleOptions, 'id' | 'args' | 'env'>> &
+  Partial<Omit<ShimOptions, 'id' | 'bundle'>>;
 
 /** A container's output, read through FIFOs as a client does. */
 export interface Stdio {
@@ -104,7 +105,11 @@ export class ShimBed implements AsyncDisposable {
 
   /** Makes FIFOs for a process and reads its output from now on. */
   stdio(name: string): Stdio {
-    const [stdin, stdout, stderr] = ['in', 'out', 'err'].map((part) => this.path(`${name}.${part}`)) as [string, string, string];
+    const [stdin, stdout, stderr] = ['in', 'out', 'err'].map((part) => this.path(`${name}.${part}`)) as [
+      string,
+      string,
+      string,
+    ];
     makeFifos(stdin, stdout, stderr);
     const output = this.reader(stdout);
     return { stdin, stdout, stderr, output, errors: this.reader(stderr) };
@@ -122,7 +127,11 @@ export class ShimBed implements AsyncDisposable {
   }
 
   /** A container that runs, its shim and its stdio: `shim`, `stdio`, `create` and Start in one. */
-  async running(id: string, args: string[], options?: ContainerOptions): Promise<{ client: ShimClient; stdio: Stdio; pid: number }> {
+  async running(
+    id: string,
+    args: string[],
+    options?: ContainerOptions,
+  ): Promise<{ client: ShimClient; stdio: Stdio; pid: number }> {
     const client = await this.shim(id, args, options);
     const stdio = this.stdio(id);
     const { stdin, stdout, stderr } = stdio;
@@ -143,7 +152,9 @@ export class ShimBed implements AsyncDisposable {
       for (const client of this.#clients.reverse()) await client[Symbol.asyncDispose]();
       for (const reader of this.#readers) reader.close();
       await this.sink[Symbol.asyncDispose]();
-      left = await settled(() => leftovers(this.scratch, this.place, this.#mountsBefore).filter((line) => !isOurs(line)));
+      left = await settled(() =>
+        leftovers(this.scratch, this.place, this.#mountsBefore).filter((line) => !isOurs(line)),
+      );
     } finally {
       await sweep(this.scratch, () => (this.place === thisMachine ? Promise.resolve() : this.place.close()));
     }
@@ -158,5 +169,7 @@ export class ShimBed implements AsyncDisposable {
 /** FIFOs in the scratch folder are the tests' own; folders that crun makes where a cgroup2 mount could be are no cgroups. */
 function isOurs(line: string): boolean {
   const [kind, path = ''] = line.split(' ');
-  return kind === 'FIFO' || (kind === 'cgroup' && existsSync(path) && !cgroupFileSystems.includes(statfsSync(path).type));
+  return (
+    kind === 'FIFO' || (kind === 'cgroup' && existsSync(path) && !cgroupFileSystems.includes(statfsSync(path).type))
+  );
 }

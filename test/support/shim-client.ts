@@ -115,7 +115,11 @@ export function parseBootstrap(output: Buffer): Bootstrap {
   const text = output.toString().trim();
   if (text.startsWith('unix://')) return { version: 2, address: text, protocol: 'ttrpc', form: 'plain' };
   if (text.startsWith('{')) {
-    const { version, address, protocol } = JSON.parse(text) as { version?: number; address?: string; protocol?: string };
+    const { version, address, protocol } = JSON.parse(text) as {
+      version?: number;
+      address?: string;
+      protocol?: string;
+    };
     return { version: version ?? 2, address: address ?? '', protocol: protocol ?? '', form: 'json' };
   }
   const { version, address, protocol } = bootstrap.BootstrapResult.decode(output);
@@ -283,7 +287,10 @@ export class ShimClient implements AsyncDisposable {
 
   /** Runs the shim's `delete` command, as containerd does for a shim that is gone. */
   async deleteCommand(): Promise<CommandOutcome> {
-    return shimCommand({ ...this.options, flags: [...(this.options.flags ?? []), '-bundle', this.options.bundle] }, 'delete');
+    return shimCommand(
+      { ...this.options, flags: [...(this.options.flags ?? []), '-bundle', this.options.bundle] },
+      'delete',
+    );
   }
 
   /** Closes the connection and nothing else, as a daemon that ends does. */
@@ -295,7 +302,8 @@ export class ShimClient implements AsyncDisposable {
   /** Whatever the state: ends the container, then the shim if that was its last one, then what is left of it. */
   async [Symbol.asyncDispose](): Promise<void> {
     const ignore = () => undefined;
-    if (!this.#client.isOpen) this.#client = (await dial(this.options, this.bootstrap.address).catch(ignore)) ?? this.#client;
+    if (!this.#client.isOpen)
+      this.#client = (await dial(this.options, this.bootstrap.address).catch(ignore)) ?? this.#client;
     await this.kill(9, { all: true }).catch(ignore);
     await this.task('Wait', { id: this.id }, { timeoutMs: 5_000 }).catch(ignore);
     await this.delete().catch(ignore);

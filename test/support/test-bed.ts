@@ -45,13 +45,13 @@ export class TestBed {
   readonly #toClose: { close(): Promise<void> }[] = [];
   #hasImage = false;
 
-  /** Opens one, with a running containerd, and closes it when the test ends; the test fails if anything was left behind. */
-  static async open(t: TestContext, options: TestBedOptions = {}): Promise<TestBed> {
+  /** Opens one, with a running containerd. With a test's context it is closed when the test ends, which fails if anything was left behind. */
+  static async open(t?: TestContext, options: TestBedOptions = {}): Promise<TestBed> {
     const { runtime = 'runc' } = options;
     const scratch = newScratch();
     const place = await MountNamespace.open({ withoutUnifiedCgroup: runtime === 'crun' });
     const bed = new TestBed(scratch, place, runtime, options.environment);
-    t.after(() => bed.close());
+    t?.after(() => bed.close());
     await bed.containerd.start();
     return bed;
   }
@@ -108,7 +108,14 @@ export class TestBed {
   run(container: ContainerOptions): string[] {
     const { flags = [], fromImage = false } = container;
     const root = fromImage ? [imageReference] : ['--env', 'PATH=/usr/bin:/bin', '--rootfs', this.rootfs];
-    return ['run', ...this.#runtimeFlags(container.runtimeBinary), ...flags, ...root, container.id, ...container.command];
+    return [
+      'run',
+      ...this.#runtimeFlags(container.runtimeBinary),
+      ...flags,
+      ...root,
+      container.id,
+      ...container.command,
+    ];
   }
 
   #runtimeFlags(binary: string | undefined): string[] {
@@ -130,7 +137,17 @@ export class TestBed {
 
   /** A process in a container, running when this returns; its FIFOs are like those of `runDetached`. */
   async execDetached(id: string, execId: string, command: string[]): Promise<void> {
-    await this.ctrPrints('tasks', 'exec', '--detach', '--fifo-dir', this.path('fifos'), '--exec-id', execId, id, ...command);
+    await this.ctrPrints(
+      'tasks',
+      'exec',
+      '--detach',
+      '--fifo-dir',
+      this.path('fifos'),
+      '--exec-id',
+      execId,
+      id,
+      ...command,
+    );
   }
 
   /** The FIFO that a detached container writes to or reads from. */

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launcher.h"
+
 /* ",kind:id:value" at most: 1 + 10 + 1 + 10 + 1 + 20. */
 #define EVENT_CHARACTERS 44
 
@@ -25,21 +27,6 @@ bool read_number(const char **text, int64_t *number) {
     *number = value;
     *text = *at == ',' || *at == ':' ? at + 1 : at;
     return true;
-}
-
-/* No stdio: its pages would be the keeper's. */
-static char *write_number(char *to, int64_t number) {
-    char digits[20];
-    int count = 0;
-    uint64_t rest = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
-    if (number < 0)
-        *to++ = '-';
-    do
-        digits[count++] = (char)('0' + rest % 10);
-    while ((rest /= 10) > 0);
-    while (count > 0)
-        *to++ = digits[--count];
-    return to;
 }
 
 static char *write_text(char *to, const char *text) {

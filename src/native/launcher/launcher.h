@@ -7,9 +7,13 @@
 #define BERTH_LAUNCHER_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* "berth: text: reason" on stderr; error 0: no reason. */
 void complain(const char *text, int error);
+
+/* Writes a decimal number; returns where it ends. No stdio: its pages would be the keeper's. */
+char *write_number(char *to, int64_t number);
 
 /* host.c: execs the JavaScript host with these arguments (argv[0]: the name to be seen by). Returns only on failure: errno. */
 int host_exec(char *const *argv, char *const *envp);

@@ -27,7 +27,8 @@ int main(int argc, char **argv, char **envp) {
     const char *keeper = environment_value(envp, "BERTH_KEEPER");
     if (keeper && strcmp(keeper, "1") == 0)
         return keeper_main(argv, envp);
-    if (is_start(argc, argv))
+    /* A shim that is upgraded in place shows its old arguments, but it is started already. */
+    if (is_start(argc, argv) && !environment_value(envp, "BERTH_HANDOVER"))
         return start_main(argv, envp);
     host_exec(argv, envp);
     complain("cannot run the JavaScript host in ../lib", errno);

@@ -28,3 +28,17 @@ const char *environment_value(char *const *envp, const char *name) {
     }
     return NULL;
 }
+
+char *write_number(char *to, int64_t number) {
+    char digits[20];
+    int count = 0;
+    uint64_t rest = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+    if (number < 0)
+        *to++ = '-';
+    do
+        digits[count++] = (char)('0' + rest % 10);
+    while ((rest /= 10) > 0);
+    while (count > 0)
+        *to++ = digits[--count];
+    return to;
+}

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, openSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { readProcessStatus } from '../../../src/linux/index.ts';
@@ -37,7 +37,7 @@ test('exec in place keeps the pid, the children, the subreaper and the listed de
     'const loop = native.createLoop(); loop.start(() => {});',
     'setTimeout(() => {',
     '  loop.stop();',
-    `  const script = \`ls -l /proc/$$/fd > ${out}.new; echo kept \${kept} child \${child} pid $$ >> ${out}.new; grep -E "^Sig(Blk|Ign)" /proc/$$/status >> ${out}.new; mv ${out}.new ${out}; exec sleep 60\`;`,
+    `  const script = \`ls -l /proc/$$/fd > ${out}.new; echo kept \${kept} child \${child} pid $$ >> ${out}.new; mv ${out}.new ${out}; exec sleep 60\`;`,
     '  native.execve("/bin/bash", ["bash", "-c", script], ["PATH=/bin:/usr/bin"], [kept]);',
     '}, 30);',
   ]);
@@ -53,8 +53,10 @@ test('exec in place keeps the pid, the children, the subreaper and the listed de
   );
   assert.deepEqual(others, [[Number(kept), '/memfd:kept (deleted)']]);
   assert.equal(readProcessStatus(Number(child))?.parentPid, pid);
-  const [, blocked = ''] = /^SigBlk:\t([0-9a-f]+)$/m.exec(text) ?? [];
-  const [, ignored = ''] = /^SigIgn:\t([0-9a-f]+)$/m.exec(text) ?? [];
+  await until(() => readlinkSync(`/proc/${pid}/exe`).endsWith('sleep'));
+  const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+  const [, blocked = ''] = /^SigBlk:\t([0-9a-f]+)$/m.exec(status) ?? [];
+  const [, ignored = ''] = /^SigIgn:\t([0-9a-f]+)$/m.exec(status) ?? [];
   const hangUpInterruptTerminateUser2 = 0x4803n;
   assert.equal(BigInt(`0x${blocked}`) & hangUpInterruptTerminateUser2, 0n);
   assert.equal(BigInt(`0x${ignored}`) & hangUpInterruptTerminateUser2, hangUpInterruptTerminateUser2);

@@ -126,14 +126,14 @@ test('the end of a child wakes it, with the exit code still to be had', async ()
   const [first] = shim.reports();
   native.kill(first?.child ?? 0, 15);
   const report = await shim.woken(1);
-  // A process that ends closes its stdin first, and the pump may see that before there is an exit to be seen.
-  assert.ok(report.wokenBy === 'child' || report.events === '4:2:32', JSON.stringify(report));
+  // A process that ends closes its stdio first, and the pump may see that before there is an exit to be seen.
+  assert.ok(report.wokenBy === 'child' || report.wokenBy === 'event', JSON.stringify(report));
   await until(() => shim.reports().some(({ exits }) => exits !== undefined));
   assert.deepEqual(shim.reports().find(({ exits }) => exits !== undefined)?.exits, { [String(first?.child)]: 42 });
 });
 
 test('a child that had ended before it fell asleep wakes it at once', async () => {
-  const shim = sleeper('early', 'exit 3');
+  const shim = sleeper('early', 'exit 3', ['TEST_CHILD_ENDS=1']);
   const report = await shim.woken(1);
   assert.equal(report.wokenBy, 'child');
   assert.deepEqual(Object.values(report.exits ?? {}), [3]);
@@ -199,7 +199,10 @@ test('an event of the pump wakes it, and is handed on', async () => {
 
 test('a child writes on while its shim sleeps, wakes and sleeps: not one byte is lost', async () => {
   const lines = 20_000;
-  const shim = sleeper('stream', `for ((i = 0; i < ${lines}; i++)); do echo "line $i"; done; echo end; exec sleep 60`);
+  const shim = sleeper(
+    'stream',
+    `for ((i = 0; i < ${lines}; i++)); do echo "line $i"; ((i % 1000)) || sleep 0.03; done; echo end; exec sleep 60`,
+  );
   await shim.asleep();
   const path = join(shim.folder, 'out');
   let wakes = 0;
@@ -210,7 +213,7 @@ test('a child writes on while its shim sleeps, wakes and sleeps: not one byte is
   }
   const expected = Array.from({ length: lines }, (_, index) => `line ${index}\n`).join('');
   assert.equal(readFileSync(path, 'utf8'), `${expected}end\n`);
-  assert.ok(wakes >= 1);
+  assert.ok(wakes >= 3, `${wakes} wakes`);
 });
 
 test('without a host it says so, serves the child, and tries again', async () => {

@@ -55,6 +55,20 @@ test('any command but start becomes the host, with its arguments, environment an
   assert.equal(exitCode, 7);
 });
 
+test('the host is told the limit of open descriptors that it was started with', async () => {
+  const launcher = installation('limits', 'echo $BERTH_OPEN_FILES\n');
+  const own = native.memfd('output');
+  const argv = ['shim', 'delete'];
+  const pid = native.spawn({ file: launcher, argv, env: ['PATH=/bin'], fds: [-1, own, 2], openFiles: 321 });
+  await watcher.exitOf(pid);
+  assert.equal(readFileSync(`/proc/self/fd/${own}`, 'utf8'), '321\n');
+  assert.equal(
+    (await run(launcher, argv, ['BERTH_OPEN_FILES=77'])).stdout,
+    '77\n',
+    'what an earlier one was told stays',
+  );
+});
+
 test('it finds its own folder whatever it is called by', async () => {
   installation('linked', 'echo found\n');
   const link = join(folder, 'elsewhere');
@@ -91,6 +105,15 @@ test('start prints what the shim answers and exits with its code, while the shim
   assert.equal(status?.session, pid);
   await until(() => readlinkSync(`/proc/${pid}/exe`).endsWith('sleep'));
   native.kill(pid, 9);
+});
+
+test('a shim that is upgraded in place is not started a second time, though its arguments say start', async () => {
+  const launcher = installation('upgrade', 'echo "$@ $$"\n');
+  const output = native.memfd('output');
+  const env = ['PATH=/bin', 'BERTH_HANDOVER=9'];
+  const pid = native.spawn({ file: launcher, argv: ['shim', '-id', 'x', 'start'], env, fds: [-1, output, 2] });
+  await watcher.exitOf(pid);
+  assert.equal(readFileSync(`/proc/self/fd/${output}`, 'utf8'), `-id x start ${pid}\n`);
 });
 
 test('start hands stdin on to the shim', async () => {

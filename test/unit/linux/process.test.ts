@@ -6,7 +6,6 @@ import {
   parseProcessStatus,
   privateMemoryKilobytes,
   readProcessStatus,
-  signalNumber,
 } from '../../../src/linux/index.ts';
 import { native } from './addon.ts';
 
@@ -58,11 +57,4 @@ test('system errors are told by their code', () => {
   }
   assert.equal(isSystemError(new Error('other')), false);
   assert.equal(isSystemError({ code: 'EBADF', syscall: 'close' }), false);
-});
-
-test('signals are told by name and by number', () => {
-  const cases = { SIGTERM: 15, TERM: 15, kill: 9, '10': 10, 'SIGRTMIN+3': 37, RTMAX: 64, 'RTMAX-1': 63 };
-  for (const [name, number] of Object.entries(cases)) assert.equal(signalNumber(name), number, name);
-  for (const name of ['', '0', '65', 'SIGNONE', 'TERM+1', 'RTMAX+1', '-9'])
-    assert.equal(signalNumber(name), undefined, name);
 });

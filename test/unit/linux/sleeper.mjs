@@ -44,6 +44,7 @@ function begin() {
   state.child = native.spawn({ file: '/bin/bash', argv: ['bash', '-c', script], env: ['PATH=/bin:/usr/bin'], fds });
   native.close(stdinRead);
   native.close(stdoutWrite);
+  while (env.TEST_CHILD_ENDS && !readFileSync(`/proc/${state.child}/stat`, 'latin1').includes(') Z '));
   report({ pid: process.pid, child: state.child });
   sleep(state, loop);
 }

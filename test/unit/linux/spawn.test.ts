@@ -122,6 +122,13 @@ test('oomScoreAdj is set, and one that is refused is not', async () => {
   assert.equal((await watcher.shell('exit 0', { oomScoreAdj: -1000 })).exit.exitCode, 0);
 });
 
+test('openFiles is the soft limit of open descriptors, at most the hard one', async () => {
+  assert.equal((await watcher.shell('ulimit -Sn', { openFiles: 1000 })).output, '1000\n');
+  const { output } = await watcher.shell('ulimit -Sn; ulimit -Hn', { openFiles: 2 ** 40 });
+  const [soft, hard] = output.split('\n');
+  assert.equal(soft, hard);
+});
+
 test('cloneFlags give new namespaces: the child is pid 1 in its own', async () => {
   const { output } = await watcher.shell('echo $$; readlink /proc/thread-self/ns/uts', {
     cloneFlags: cloneFlags.pid | cloneFlags.uts,
