@@ -22,8 +22,10 @@ export type RuntimeFailure = 'missing' | 'timeout' | 'not-found' | 'not-running'
 /** What a runtime's own words mean. runc and crun phrase the same conditions differently. */
 export function classifyRuntimeMessage(message: string): RuntimeFailure {
   const text = message.toLowerCase();
-  if (/does not exist|no such (container|file or directory.*(state|status))|error opening file.*status/.test(text)) return 'not-found';
-  if (/container not running|no such process|already finished|is not running|not in a running state/.test(text)) return 'not-running';
+  if (/does not exist|no such (container|file or directory.*(state|status))|error opening file.*status/.test(text))
+    return 'not-found';
+  if (/container not running|no such process|already finished|is not running|not in a running state/.test(text))
+    return 'not-running';
   if (/already exists|given id is already|id already in use/.test(text)) return 'exists';
   return 'failed';
 }

@@ -9,13 +9,19 @@ import { RuntimeError } from './errors.ts';
 export function findProgram(name: string, searchPath: string): string {
   if (name.includes('/')) {
     if (isAbsolute(name) && isExecutable(name)) return name;
-    throw new RuntimeError(`OCI runtime "${name}" is not an executable file: install it or correct its path`, 'missing');
+    throw new RuntimeError(
+      `OCI runtime "${name}" is not an executable file: install it or correct its path`,
+      'missing',
+    );
   }
   for (const folder of searchPath.split(':')) {
     const candidate = join(folder === '' ? '/' : folder, name);
     if (isExecutable(candidate)) return candidate;
   }
-  throw new RuntimeError(`OCI runtime "${name}" is in none of the folders of PATH (${searchPath}): install it or give its path`, 'missing');
+  throw new RuntimeError(
+    `OCI runtime "${name}" is in none of the folders of PATH (${searchPath}): install it or give its path`,
+    'missing',
+  );
 }
 
 function isExecutable(path: string): boolean {

@@ -30,7 +30,8 @@ function errorMessage(line: string): string {
   if (!line.startsWith('{')) return '';
   try {
     const entry = JSON.parse(line) as { level?: unknown; msg?: unknown };
-    if ((entry.level === 'error' || entry.level === 'fatal') && typeof entry.msg === 'string') return oneLine(entry.msg);
+    if ((entry.level === 'error' || entry.level === 'fatal') && typeof entry.msg === 'string')
+      return oneLine(entry.msg);
   } catch {
     // a line that the runtime did not finish
   }
@@ -39,7 +40,6 @@ function errorMessage(line: string): string {
 
 /** Text of unknown origin as one printable line of bounded length. */
 export function oneLine(text: string, maxCharacters = 1000): string {
-  // eslint-disable-next-line no-control-regex -- control characters are what is taken out
   const flat = text.replace(/[\s\u0000-\u001f\u007f]+/g, ' ').trim();
   return flat.length > maxCharacters ? `${flat.slice(0, maxCharacters)}…` : flat;
 }

@@ -170,7 +170,11 @@ export class OciRuntime {
   async features(signal?: AbortSignal): Promise<string | undefined> {
     const output = this.#capture();
     try {
-      const command = { file: this.#options.binary, argv: [this.#options.binary, 'features'], fds: [-1, output.fd, -1] };
+      const command = {
+        file: this.#options.binary,
+        argv: [this.#options.binary, 'features'],
+        fds: [-1, output.fd, -1],
+      };
       const { exitCode } = await this.#runner.run(command, this.#deadline(signal));
       return exitCode === 0 ? output.text() : undefined;
     } finally {
@@ -193,7 +197,11 @@ export class OciRuntime {
     rmSync(logPath, { force: true });
     const deadline = this.#deadline(signal);
     try {
-      const { exitCode } = await this.#call(verb, { file: binary, argv: [binary, ...globals, verb, ...args], fds }, deadline);
+      const { exitCode } = await this.#call(
+        verb,
+        { file: binary, argv: [binary, ...globals, verb, ...args], fds },
+        deadline,
+      );
       if (exitCode !== 0) throw this.#failure(verb, exitCode, output?.text() ?? '');
     } finally {
       output?.close();
@@ -206,8 +214,13 @@ export class OciRuntime {
     } catch (error) {
       if (deadline.aborted) {
         const name = (deadline.reason as { name?: string } | undefined)?.name;
-        const why = name === 'TimeoutError' ? `gave no result within ${this.#options.timeoutSeconds} s` : 'was given up by the caller';
-        throw new RuntimeError(`OCI runtime ${verb} failed: ${this.#options.binary} ${why} and was killed`, 'timeout', { cause: error });
+        const why =
+          name === 'TimeoutError'
+            ? `gave no result within ${this.#options.timeoutSeconds} s`
+            : 'was given up by the caller';
+        throw new RuntimeError(`OCI runtime ${verb} failed: ${this.#options.binary} ${why} and was killed`, 'timeout', {
+          cause: error,
+        });
       }
       const { code, message } = error as { code?: string; message: string };
       const text = `OCI runtime ${verb} failed: cannot run ${this.#options.binary}: ${message}`;
@@ -219,7 +232,10 @@ export class OciRuntime {
     const said = lastLoggedError(this.#options.logPath) || oneLine(printed);
     const ended = exitCode > 128 ? `was ended by signal ${exitCode - 128}` : `exited with status ${exitCode}`;
     const what = said === '' ? `${this.#options.binary} ${ended} and logged no reason` : said;
-    return new RuntimeError(`OCI runtime ${verb} failed: ${what}`, exitCode === killed ? 'failed' : classifyRuntimeMessage(said));
+    return new RuntimeError(
+      `OCI runtime ${verb} failed: ${what}`,
+      exitCode === killed ? 'failed' : classifyRuntimeMessage(said),
+    );
   }
 
   #readPid(verb: string, pidFile: string): number {
@@ -227,11 +243,18 @@ export class OciRuntime {
     try {
       text = readFileSync(pidFile, 'utf8').trim();
     } catch (cause) {
-      throw new RuntimeError(`OCI runtime ${verb} failed: ${this.#options.binary} reported success but wrote no ${pidFile}`, 'failed', { cause });
+      throw new RuntimeError(
+        `OCI runtime ${verb} failed: ${this.#options.binary} reported success but wrote no ${pidFile}`,
+        'failed',
+        { cause },
+      );
     }
     const pid = /^[0-9]{1,10}$/.test(text) ? Number(text) : 0;
     if (pid > 0) return pid;
-    throw new RuntimeError(`OCI runtime ${verb} failed: ${pidFile} holds no process id but "${oneLine(text, 40)}"`, 'failed');
+    throw new RuntimeError(
+      `OCI runtime ${verb} failed: ${pidFile} holds no process id but "${oneLine(text, 40)}"`,
+      'failed',
+    );
   }
 }
 

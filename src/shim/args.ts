@@ -31,12 +31,21 @@ const actions = { v: 'version', version: 'version', info: 'info', h: 'help', hel
  * @throws UsageError naming the argument
  */
 export function parseArguments(argv: readonly string[]): ShimArguments {
-  const parsed: ShimArguments = { action: 'serve', namespace: '', id: '', address: '', bundle: '', publishBinary: '', debug: false };
+  const parsed: ShimArguments = {
+    action: 'serve',
+    namespace: '',
+    id: '',
+    address: '',
+    bundle: '',
+    publishBinary: '',
+    debug: false,
+  };
   const rest = [...argv];
   for (let argument = rest.shift(); argument !== undefined; argument = rest.shift()) {
     const flag = /^--?([a-z][a-z-]*)(?:=(.*))?$/s.exec(argument);
     if (flag === null) {
-      if (argument !== 'start' && argument !== 'delete') throw new UsageError(`unknown command "${argument}": use start or delete`);
+      if (argument !== 'start' && argument !== 'delete')
+        throw new UsageError(`unknown command "${argument}": use start or delete`);
       parsed.action = argument;
       if (rest.length > 0) throw new UsageError(`"${rest[0] ?? ''}" after the command ${argument}: flags go before it`);
       break;

@@ -56,7 +56,13 @@ export class AttachService {
     const token = randomToken();
     const now = Date.now();
     attach.tokens = attach.tokens.filter(({ expiresAtMs }) => expiresAtMs > now);
-    attach.tokens.push({ token, expiresAtMs: now + tokenSeconds * 1000, containerId, execId: process.record.execId, ...streams });
+    attach.tokens.push({
+      token,
+      expiresAtMs: now + tokenSeconds * 1000,
+      containerId,
+      execId: process.record.execId,
+      ...streams,
+    });
     return { address: attach.path, token };
   }
 
@@ -110,17 +116,22 @@ export class AttachService {
         },
         (error: unknown) => {
           closeSync(fd);
-          log.warn('an attach client was turned away', { reason: error instanceof Error ? error.message : String(error) });
+          log.warn('an attach client was turned away', {
+            reason: error instanceof Error ? error.message : String(error),
+          });
         },
       )
       .catch((error: unknown) => {
-        log.warn('an attach client could not be connected', { reason: error instanceof Error ? error.message : String(error) });
+        log.warn('an attach client could not be connected', {
+          reason: error instanceof Error ? error.message : String(error),
+        });
       });
   }
 
   async #readToken(fd: number): Promise<string> {
     const { native, reactor } = this.#context;
-    if (native.peerCredentials(fd).uid !== 0 && native.peerCredentials(fd).uid !== process.getuid?.()) throw new Error('another user');
+    if (native.peerCredentials(fd).uid !== 0 && native.peerCredentials(fd).uid !== process.getuid?.())
+      throw new Error('another user');
     const signal = AbortSignal.timeout(greetingMs);
     let token = '';
     while (token.length < tokenCharacters) {
@@ -139,7 +150,8 @@ export class AttachService {
     const grant = this.#take(token);
     const process = this.#find(grant.containerId, grant.execId);
     if (process === undefined || process.state === 'stopped') throw new Error('its process has ended');
-    const output = (stream: 'stdout' | 'stderr'): number => process.record.outputs.find((one) => one.stream === stream)?.id ?? 0;
+    const output = (stream: 'stdout' | 'stderr'): number =>
+      process.record.outputs.find((one) => one.stream === stream)?.id ?? 0;
     return {
       containerId: grant.containerId,
       stdin: grant.stdin ? process.record.input : 0,

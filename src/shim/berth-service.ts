@@ -71,7 +71,9 @@ function spooledBytes(container: Container): number {
   for (const { record } of [container.init, ...container.execs]) {
     for (const output of record.outputs) {
       if (!output.spooling) continue;
-      const file = statSync(spoolPath(container.record.bundle, record.execId, output.stream), { throwIfNoEntry: false });
+      const file = statSync(spoolPath(container.record.bundle, record.execId, output.stream), {
+        throwIfNoEntry: false,
+      });
       bytes += file?.size ?? 0;
     }
   }

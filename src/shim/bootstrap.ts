@@ -24,7 +24,12 @@ const protocolVersion = 3;
  * Reads what `start` gets on stdin. Up to containerd 2.2 that is an Any with the runtime's options, or nothing; from 2.3 on
  * BootstrapParams. Both begin with a string in field 1: it is BootstrapParams when that string is the id on the command line.
  */
-export function readBootstrapInput(bytes: Uint8Array, id: string, namespace: string, maxShimVersion: number): BootstrapInput {
+export function readBootstrapInput(
+  bytes: Uint8Array,
+  id: string,
+  namespace: string,
+  maxShimVersion: number,
+): BootstrapInput {
   const params = tryDecode(() => bootstrap.BootstrapParams.decode(bytes));
   if (params !== undefined && bytes.length > 0 && params.instanceId === id && params.namespace === namespace) {
     return {
@@ -36,7 +41,8 @@ export function readBootstrapInput(bytes: Uint8Array, id: string, namespace: str
     };
   }
   const any = bytes.length === 0 ? undefined : tryDecode(() => protobuf.Any.decode(bytes));
-  const form: BootstrapForm = maxShimVersion < 2 ? { kind: 'address' } : { kind: 'json', version: maxShimVersion >= 3 ? 3 : 2 };
+  const form: BootstrapForm =
+    maxShimVersion < 2 ? { kind: 'address' } : { kind: 'json', version: maxShimVersion >= 3 ? 3 : 2 };
   return { form, options: optionsIn([any]), socketFolder: undefined, debug: false, eventsAddress: undefined };
 }
 

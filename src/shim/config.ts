@@ -49,7 +49,10 @@ export function readConfig(env: NodeJS.ProcessEnv, selfPath: string): ShimConfig
     maxShimVersion: positive(env['MAX_SHIM_VERSION'], 0),
     coreScheduling: (env['SCHED_CORE'] ?? '') !== '',
     environment: environment.filter((variable) => !handoverVariables.test(variable)),
-    children: { env: environment.filter((variable) => !ownVariables.test(variable)), ...(openFiles > 0 ? { openFiles } : {}) },
+    children: {
+      env: environment.filter((variable) => !ownVariables.test(variable)),
+      ...(openFiles > 0 ? { openFiles } : {}),
+    },
   };
 }
 

@@ -66,7 +66,12 @@ async function runCreate(
   const { bundle } = record;
   const keepExits = context.exits.expect();
   try {
-    const prepared = await context.stdio.prepare(record.init.stdio, container.socketName(''), container.stdioOwner, signal);
+    const prepared = await context.stdio.prepare(
+      record.init.stdio,
+      container.socketName(''),
+      container.stdioOwner,
+      signal,
+    );
     undo.push(async () => {
       prepared.abandon();
       await container.init.closeStdio();
@@ -93,7 +98,12 @@ async function runCreate(
 function newRecord(request: task.CreateTaskRequest, spec: Spec, context: ShimContext): ContainerRecord {
   const { id, bundle, stdin, stdout, stderr, terminal } = request;
   const workFolder = join(bundle, 'work');
-  const runtime = resolveRuntime(readRuntimeOptions(request.options), context.record.namespace, workFolder, context.config);
+  const runtime = resolveRuntime(
+    readRuntimeOptions(request.options),
+    context.record.namespace,
+    workFolder,
+    context.config,
+  );
   if (request.checkpoint !== '') mkdirSync(workFolder, { recursive: true, mode: 0o711 });
   return {
     id,
@@ -127,7 +137,9 @@ function readSpec(bundle: string): Spec {
     return JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8')) as Spec;
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new TtrpcError(Code.InvalidArgument, `the bundle ${bundle} has no config.json that can be read: ${why}`, { cause });
+    throw new TtrpcError(Code.InvalidArgument, `the bundle ${bundle} has no config.json that can be read: ${why}`, {
+      cause,
+    });
   }
 }
 

@@ -1,7 +1,13 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import { containerCgroups, killCgroup, processesInCgroups, readCgroupMetrics, type CgroupMetrics } from '../linux/index.ts';
+import {
+  containerCgroups,
+  killCgroup,
+  processesInCgroups,
+  readCgroupMetrics,
+  type CgroupMetrics,
+} from '../linux/index.ts';
 import { initPidPath, OciRuntime, type CheckpointOptions, type ProcessSpec } from '../oci/index.ts';
 import { Code, TtrpcError } from '../ttrpc/index.ts';
 import { containerEvents } from './container-events.ts';
@@ -10,7 +16,13 @@ import { killAll } from './kill-all.ts';
 import { Deferred, Lock, withinMs } from './lock.ts';
 import { newProcessRecord, Process } from './process.ts';
 import { requireState, requireTransition } from './process-state.ts';
-import { containerRecordFile, writeRecord, type ContainerRecord, type ProcessRecord, type StdioRecord } from './record.ts';
+import {
+  containerRecordFile,
+  writeRecord,
+  type ContainerRecord,
+  type ProcessRecord,
+  type StdioRecord,
+} from './record.ts';
 import { unmountRootfs } from './rootfs.ts';
 import type { StdioOwner } from './stdio.ts';
 
@@ -233,7 +245,13 @@ export class Container {
 
   get stdioOwner(): StdioOwner {
     const { ioUid, ioGid } = this.record.runtime;
-    return { containerId: this.id, bundle: this.record.bundle, socketFolder: this.#context.record.socketFolder, ioUid, ioGid };
+    return {
+      containerId: this.id,
+      bundle: this.record.bundle,
+      socketFolder: this.#context.record.socketFolder,
+      ioUid,
+      ioGid,
+    };
   }
 
   // ── end ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -394,7 +412,8 @@ export class Container {
 
   async #remove(force: boolean): Promise<void> {
     await this.#runtime.delete(this.id, force);
-    if (force && this.init.record.pid !== 0 && this.init.state !== 'stopped') await withinMs(this.init.wait(), killTimeoutMs);
+    if (force && this.init.record.pid !== 0 && this.init.state !== 'stopped')
+      await withinMs(this.init.wait(), killTimeoutMs);
     this.#context.oom.unwatch(this.id);
     await Promise.all([this.init, ...this.#execs.values()].map((process) => process.closeStdio()));
     if (this.record.hasMounts) unmountRootfs(this.record.bundle, this.#context.native);

@@ -82,11 +82,20 @@ export class Daemon {
     this.#containers = new Containers(this.#context, (spec) => this.#sandboxes.adapt(spec));
     this.#attach = new AttachService(this.#context, (id, execId) => {
       const container = this.#containers.find(id);
-      return execId === '' ? container?.init : [...(container?.execs ?? [])].find((exec) => exec.record.execId === execId);
+      return execId === ''
+        ? container?.init
+        : [...(container?.execs ?? [])].find((exec) => exec.record.execId === execId);
     });
     const ownUid = process.getuid?.();
     this.#server = new Server({
-      logger: { debug: (text) => { log.debug(text); }, warn: (text, fields) => { log.warn(`${text} ${JSON.stringify(fields ?? {})}`); } },
+      logger: {
+        debug: (text) => {
+          log.debug(text);
+        },
+        warn: (text, fields) => {
+          log.warn(`${text} ${JSON.stringify(fields ?? {})}`);
+        },
+      },
       authorize: (peer) => peer !== undefined && (peer.uid === 0 || peer.uid === ownUid),
     });
     this.#listener = new Listener(listener, native, reactor);
@@ -103,8 +112,14 @@ export class Daemon {
     const task = new TaskService(this.#containers, this.#context, shutdown).handlers();
     this.#server.register(taskV3, task);
     this.#server.register(taskV2, task);
-    this.#server.register(sandboxV1, new SandboxService(this.#sandboxes, this.#containers, this.#context, shutdown).handlers());
-    this.#server.register(shimV1, new BerthService(this.#containers, this.#context, this.#attach, this.#replacement).handlers());
+    this.#server.register(
+      sandboxV1,
+      new SandboxService(this.#sandboxes, this.#containers, this.#context, shutdown).handlers(),
+    );
+    this.#server.register(
+      shimV1,
+      new BerthService(this.#containers, this.#context, this.#attach, this.#replacement).handlers(),
+    );
   }
 
   #begin(handedOver: HandedOver | undefined): void {
@@ -198,7 +213,12 @@ export class Daemon {
     const deadline = Date.now() + farewellMs;
     // The answer to the call that asked for it leaves first.
     await new Promise((resolve) => setImmediate(resolve));
-    while (record.eventsAddress !== '' && events.pending > 0 && !this.#publisher.receiverIsAway && Date.now() < deadline) {
+    while (
+      record.eventsAddress !== '' &&
+      events.pending > 0 &&
+      !this.#publisher.receiverIsAway &&
+      Date.now() < deadline
+    ) {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     // With events that nobody has taken the record stays: it is their journal.

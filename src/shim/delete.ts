@@ -64,8 +64,13 @@ export async function deleteContainer(args: ShimArguments, native: NativeAddon, 
   await attempt('unmount its rootfs', () => {
     unmountRootfs(bundle, native);
   });
-  if (shim !== undefined && !isAlive(shim, native)) await attempt('clean up after its shim', () => { deleteShim(shim, native); });
-  await attempt('remove its records', () => { removeFiles(bundle); });
+  if (shim !== undefined && !isAlive(shim, native))
+    await attempt('clean up after its shim', () => {
+      deleteShim(shim, native);
+    });
+  await attempt('remove its records', () => {
+    removeFiles(bundle);
+  });
   reactor.stop();
   process.stdout.write(task.DeleteResponse.encode(farewell?.response ?? responseFrom(record, pid)));
 }
@@ -89,8 +94,16 @@ function bundleOf({ bundle, id }: ShimArguments): string {
   return basename(cwd) !== id && existsSync(beside) ? beside : cwd;
 }
 
-function runtimeOf(record: ContainerRecord | undefined, args: ShimArguments, bundle: string, config: ShimConfig): RuntimeRecord {
-  return record?.runtime ?? resolveRuntime(runc.Options.decode(new Uint8Array()), args.namespace, join(bundle, 'work'), config);
+function runtimeOf(
+  record: ContainerRecord | undefined,
+  args: ShimArguments,
+  bundle: string,
+  config: ShimConfig,
+): RuntimeRecord {
+  return (
+    record?.runtime ??
+    resolveRuntime(runc.Options.decode(new Uint8Array()), args.namespace, join(bundle, 'work'), config)
+  );
 }
 
 function readInitPid(bundle: string): number {

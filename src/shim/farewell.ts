@@ -21,7 +21,13 @@ export interface Farewell {
  * Asks a shim that its manager has given up, but that lives, to end and forget the container (and its sandbox), and to go if that
  * was its last. Without this such a shim would stay for ever.
  */
-export async function askShimToLetGo(id: string, namespace: string, bundle: string, native: NativeAddon, reactor: Reactor): Promise<Farewell | undefined> {
+export async function askShimToLetGo(
+  id: string,
+  namespace: string,
+  bundle: string,
+  native: NativeAddon,
+  reactor: Reactor,
+): Promise<Farewell | undefined> {
   const fd = connect(bundle, native);
   if (fd < 0) return undefined;
   const { pid } = native.peerCredentials(fd);
@@ -45,7 +51,11 @@ export async function askShimToLetGo(id: string, namespace: string, bundle: stri
 
 function connect(bundle: string, native: NativeAddon): number {
   try {
-    return native.connectUnix(readFileSync(join(bundle, 'address'), 'utf8').trim().replace(/^unix:\/\//, ''));
+    return native.connectUnix(
+      readFileSync(join(bundle, 'address'), 'utf8')
+        .trim()
+        .replace(/^unix:\/\//, ''),
+    );
   } catch {
     return -1;
   }

@@ -39,7 +39,7 @@ export const handoverVariables = {
 export function writeHandover(handover: HandedOver, native: NativeAddon): number {
   const fd = native.memfd('berth-handover');
   const bytes = Buffer.from(JSON.stringify(handover));
-  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+  for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at);
   return fd;
 }
 
@@ -50,7 +50,7 @@ export function readHandover(env: NodeJS.ProcessEnv, native: NativeAddon): Hande
   if (carrier === undefined || pump === undefined) return undefined;
   const fd = Number(carrier);
   const bytes = Buffer.alloc(fstatSync(fd).size);
-  for (let at = 0; at < bytes.length; ) at += readSync(fd, bytes, at, bytes.length - at, at);
+  for (let at = 0; at < bytes.length;) at += readSync(fd, bytes, at, bytes.length - at, at);
   closeSync(fd);
   const handover = JSON.parse(bytes.toString('utf8')) as HandedOver;
   handover.pump = Number(pump);
@@ -61,7 +61,11 @@ export function readHandover(env: NodeJS.ProcessEnv, native: NativeAddon): Hande
 }
 
 /** The descriptors that the shim itself needs, besides the pump's. */
-export function descriptorsOf({ record, listener, connections }: Pick<HandedOver, 'record' | 'listener' | 'connections'>): number[] {
+export function descriptorsOf({
+  record,
+  listener,
+  connections,
+}: Pick<HandedOver, 'record' | 'listener' | 'connections'>): number[] {
   const fds = [listener, ...connections.map(({ fd }) => fd), record.attach?.listener ?? -1];
   for (const container of record.containers) {
     for (const process of [container.init, ...container.execs]) fds.push(process.console, process.pidfd);

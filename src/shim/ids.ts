@@ -23,7 +23,10 @@ const maxNameLength = 255;
  * @throws TtrpcError INVALID_ARGUMENT
  */
 export function checkName(name: string, what: string): string {
-  // eslint-disable-next-line no-control-regex -- control characters are what is refused
-  if (name !== '' && name.length <= maxNameLength && !/[\u0000-\u001f\u007f/]/.test(name) && !/^\.\.?$/.test(name)) return name;
-  throw new TtrpcError(Code.InvalidArgument, `${what} ${JSON.stringify(name.slice(0, maxNameLength))} is empty, too long, or has a slash or control characters`);
+  if (name !== '' && name.length <= maxNameLength && !/[\u0000-\u001f\u007f/]/.test(name) && !/^\.\.?$/.test(name))
+    return name;
+  throw new TtrpcError(
+    Code.InvalidArgument,
+    `${what} ${JSON.stringify(name.slice(0, maxNameLength))} is empty, too long, or has a slash or control characters`,
+  );
 }

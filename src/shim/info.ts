@@ -13,7 +13,9 @@ const runtimeName = 'io.containerd.berth.v2';
 
 /** `-v`: for people. */
 export function printVersion(): void {
-  process.stdout.write(`containerd-shim-berth-v2:\n  Version:  ${version}\n  Host:     ${process.release.name} ${process.version}\n`);
+  process.stdout.write(
+    `containerd-shim-berth-v2:\n  Version:  ${version}\n  Host:     ${process.release.name} ${process.version}\n`,
+  );
 }
 
 /** `-info`: reads an Any with runtime options from stdin, prints a RuntimeInfo. */
@@ -27,7 +29,13 @@ export async function printInfo(native: NativeAddon, config: ShimConfig): Promis
   reactor.start({ spooling: ignore, sinkError: ignore, clientGone: ignore }, ignore);
   try {
     const binary = findRuntime(given?.binaryName ?? '', config);
-    const options = { binary, root: '', logPath: '', systemdCgroup: false, timeoutSeconds: config.runtimeTimeoutSeconds };
+    const options = {
+      binary,
+      root: '',
+      logPath: '',
+      systemdCgroup: false,
+      timeoutSeconds: config.runtimeTimeoutSeconds,
+    };
     const features = await new OciRuntime(options, commands, () => commands.capture()).features();
     const info = types.RuntimeInfo.encode({
       name: runtimeName,

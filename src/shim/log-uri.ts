@@ -20,7 +20,7 @@ export function parseStreamTarget(text: string): StreamTarget {
   if (separator < 0) return { kind: 'fifo', path: absolute(text, text) };
   const scheme = text.slice(0, separator);
   const rest = text.slice(separator + 3);
-  const [encodedPath = '', query = ''] = splitOnce(rest, '?');
+  const [encodedPath, query] = splitOnce(rest, '?');
   const path = absolute(decode(encodedPath, text), text);
   const parameters = new URLSearchParams(query);
   switch (scheme) {
@@ -33,7 +33,10 @@ export function parseStreamTarget(text: string): StreamTarget {
     case 'binary':
       return { kind: 'binary', path, args: loggerArguments(parameters) };
     default:
-      throw new TtrpcError(Code.InvalidArgument, `unknown stdio scheme "${scheme}" in "${text}": use a FIFO's path, file://, binary:// or cri://`);
+      throw new TtrpcError(
+        Code.InvalidArgument,
+        `unknown stdio scheme "${scheme}" in "${text}": use a FIFO's path, file://, binary:// or cri://`,
+      );
   }
 }
 

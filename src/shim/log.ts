@@ -37,7 +37,8 @@ export class Log {
     // A reader that went away (the manager was restarted) leaves a descriptor that fails once; the next one is tried at once.
     for (let attempt = 0; attempt < 2; attempt++) {
       try {
-        if (this.#fd < 0) this.#fd = openSync(this.#path, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_APPEND);
+        if (this.#fd < 0)
+          this.#fd = openSync(this.#path, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_APPEND);
         writeSync(this.#fd, line);
         return;
       } catch (error) {

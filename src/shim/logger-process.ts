@@ -61,7 +61,9 @@ export class Loggers {
     } catch (cause) {
       logger.stop();
       const why = cause instanceof Error ? cause.message : String(cause);
-      throw new TtrpcError(Code.FailedPrecondition, `the logger ${program.path} did not become ready: ${why}`, { cause });
+      throw new TtrpcError(Code.FailedPrecondition, `the logger ${program.path} did not become ready: ${why}`, {
+        cause,
+      });
     } finally {
       for (const fd of [...loggerEnds, readyRead]) closeSync(fd);
     }

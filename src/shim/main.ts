@@ -26,7 +26,12 @@ async function main(): Promise<void> {
     const wokenByRequest = process.env[handoverVariables.wokenBy] === 'request';
     const { record, reason, atMs } = handover;
     if (reason === 'sleep') {
-      record.idleSeconds = nextIdleSeconds(record.idleSeconds, config.sleepAfterSeconds, Date.now() - atMs, wokenByRequest);
+      record.idleSeconds = nextIdleSeconds(
+        record.idleSeconds,
+        config.sleepAfterSeconds,
+        Date.now() - atMs,
+        wokenByRequest,
+      );
     }
     new Daemon(record, handover.listener, native, config, handover);
     return;

@@ -16,7 +16,8 @@ export function sandboxMetrics(id: string, containers: readonly Container[], now
   const running = containers.filter((container) => container.init.state === 'running');
   const read = running.map((container) => container.metrics());
   const first = read[0];
-  if (first === undefined) throw new TtrpcError(Code.FailedPrecondition, `sandbox "${id}" has no running container to measure`);
+  if (first === undefined)
+    throw new TtrpcError(Code.FailedPrecondition, `sandbox "${id}" has no running container to measure`);
   return { id, timestamp: toTimestamp(now), data: first.version === 1 ? sumV1(read) : sumV2(read) };
 }
 
@@ -35,7 +36,7 @@ function sumV1(read: readonly CgroupMetrics[]): protobuf.Any {
       totalRss: sum(all.map(({ memory }) => memory?.totalRss)),
       totalCache: sum(all.map(({ memory }) => memory?.totalCache)),
       totalInactiveFile: sum(all.map(({ memory }) => memory?.totalInactiveFile)),
-      usage: { usage: sum(all.map(({ memory }) => memory?.usage?.usage)) },
+      usage: { usage: sum(all.map(({ memory }) => memory?.usage.usage)) },
     },
   });
 }

@@ -34,13 +34,17 @@ export function fillTemplate(text: string, active: readonly ActiveMount[]): stri
     if (name === 'overlay' && first !== undefined && last !== undefined && rest.length === 2) {
       return overlayRange(active.indexOf(first), active.indexOf(last), active);
     }
-    throw new TtrpcError(Code.InvalidArgument, `mount template "${template}" is not known: use mount, source, target or overlay`);
+    throw new TtrpcError(
+      Code.InvalidArgument,
+      `mount template "${template}" is not known: use mount, source, target or overlay`,
+    );
   });
 }
 
 function mountAt(text: string, template: string, active: readonly ActiveMount[]): ActiveMount {
   const mount = /^[0-9]{1,4}$/.test(text) ? active[Number(text)] : undefined;
-  if (mount === undefined) throw new TtrpcError(Code.InvalidArgument, `mount template "${template}" refers to a mount that is not there`);
+  if (mount === undefined)
+    throw new TtrpcError(Code.InvalidArgument, `mount template "${template}" refers to a mount that is not there`);
   return mount;
 }
 
@@ -58,7 +62,8 @@ export function neededDirectories(options: readonly string[]): { directories: Ne
   const wanted = options.filter((option) => option.startsWith(mkdirOption));
   const directories = wanted.map((option) => {
     const match = /^([^:]+)(?::([0-7]{1,4})(?::([0-9]{1,10}):([0-9]{1,10}))?)?$/.exec(option.slice(mkdirOption.length));
-    if (match === null) throw new TtrpcError(Code.InvalidArgument, `mount option "${option}" is not PATH[:MODE[:UID:GID]]`);
+    if (match === null)
+      throw new TtrpcError(Code.InvalidArgument, `mount option "${option}" is not PATH[:MODE[:UID:GID]]`);
     const [, path = '', mode, uid, gid] = match;
     return {
       path,

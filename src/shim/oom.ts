@@ -24,7 +24,12 @@ export class OomWatcher {
   watch(container: Container): void {
     const notifier = openOomNotifier(container.record.cgroups, this.#native);
     if (notifier === undefined) return;
-    const watch = { id: this.#reactor.nextId(), fd: notifier.fd, bits: notifier.priority ? pollPriority : pollIn, acknowledge: notifier.acknowledge };
+    const watch = {
+      id: this.#reactor.nextId(),
+      fd: notifier.fd,
+      bits: notifier.priority ? pollPriority : pollIn,
+      acknowledge: notifier.acknowledge,
+    };
     this.#watches.set(container.id, watch);
     this.#arm(container);
   }

@@ -22,5 +22,8 @@ export function requireTransition(what: string, from: ProcessStateName, to: Proc
 /** @throws TtrpcError FAILED_PRECONDITION */
 export function requireState(what: string, action: string, state: string, allowed: readonly string[]): void {
   if (allowed.includes(state)) return;
-  throw new TtrpcError(Code.FailedPrecondition, `cannot ${action} ${what}: it is ${state}, and must be ${allowed.join(' or ')}`);
+  throw new TtrpcError(
+    Code.FailedPrecondition,
+    `cannot ${action} ${what}: it is ${state}, and must be ${allowed.join(' or ')}`,
+  );
 }

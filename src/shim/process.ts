@@ -21,7 +21,19 @@ const loggerEndings: readonly [signal: number, graceMs: number][] = [
 ];
 
 export function newProcessRecord(execId: string, stdio: StdioRecord, spec = ''): ProcessRecord {
-  return { execId, state: 'created', stdio, pid: 0, exit: null, input: 0, outputs: [], console: -1, pidfd: -1, logger: 0, spec };
+  return {
+    execId,
+    state: 'created',
+    stdio,
+    pid: 0,
+    exit: null,
+    input: 0,
+    outputs: [],
+    console: -1,
+    pidfd: -1,
+    logger: 0,
+    spec,
+  };
 }
 
 /** One process of a container, its first or an exec: its state, its stdio, and who waits for its end. */
@@ -87,7 +99,8 @@ export class Process {
   /** @throws TtrpcError NOT_FOUND when it has ended, FAILED_PRECONDITION when it never started */
   signal(signal: number): void {
     const { pid, exit, pidfd } = this.record;
-    if (exit !== null || this.state === 'stopped') throw new TtrpcError(Code.NotFound, `${this.name}: process already finished`);
+    if (exit !== null || this.state === 'stopped')
+      throw new TtrpcError(Code.NotFound, `${this.name}: process already finished`);
     if (pid === 0) throw new TtrpcError(Code.FailedPrecondition, `${this.name} has no process yet: start it first`);
     try {
       if (pidfd >= 0) this.#native.pidfdSendSignal(pidfd, signal);
@@ -102,7 +115,8 @@ export class Process {
 
   /** A process without a terminal has no size: the call does nothing, as with other shims. */
   resize(columns: number, rows: number): void {
-    if (this.state === 'stopped') throw new TtrpcError(Code.FailedPrecondition, `cannot resize ${this.name}: it is stopped`);
+    if (this.state === 'stopped')
+      throw new TtrpcError(Code.FailedPrecondition, `cannot resize ${this.name}: it is stopped`);
     if (this.record.console >= 0) this.#native.setWindowSize(this.record.console, columns, rows);
   }
 
@@ -133,7 +147,9 @@ export class Process {
     if (this.record.input !== 0) this.#removeInput();
     const outputs = this.record.outputs.splice(0);
     await Promise.all(
-      outputs.map((output) => this.#reactor.finish(output.id, output.spooling ? finishWithoutReaderGraceMs : finishGraceMs)),
+      outputs.map((output) =>
+        this.#reactor.finish(output.id, output.spooling ? finishWithoutReaderGraceMs : finishGraceMs),
+      ),
     );
     if (this.record.console >= 0) closeSync(this.record.console);
     this.record.console = -1;

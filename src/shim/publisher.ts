@@ -107,7 +107,9 @@ export class Publisher {
 
   async #forward(event: EventRecord): Promise<void> {
     clearTimeout(this.#idle);
-    this.#client ??= new Client(new DescriptorTransport(this.#native.connectUnix(this.#address), this.#native, this.#reactor));
+    this.#client ??= new Client(
+      new DescriptorTransport(this.#native.connectUnix(this.#address), this.#native, this.#reactor),
+    );
     const envelope = {
       timestamp: toTimestamp(BigInt(event.at)),
       namespace: this.#namespace,
@@ -122,7 +124,9 @@ export class Publisher {
   #failed(error: unknown): void {
     this.#disconnect();
     if (this.#retryMs === firstRetryMs) {
-      this.#log.debug('the receiver of events is away; trying until it is back', { error: error instanceof Error ? error.message : String(error) });
+      this.#log.debug('the receiver of events is away; trying until it is back', {
+        error: error instanceof Error ? error.message : String(error),
+      });
     }
     this.#retry = setTimeout(() => {
       this.#retry = undefined;

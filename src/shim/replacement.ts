@@ -62,7 +62,8 @@ export class Replacement {
   }
 
   #remember(connection: Connection | undefined, transport: DescriptorTransport): void {
-    for (const known of this.#transports.keys()) if (!this.#server.connections.has(known)) this.#transports.delete(known);
+    for (const known of this.#transports.keys())
+      if (!this.#server.connections.has(known)) this.#transports.delete(known);
     if (connection !== undefined) this.#transports.set(connection, transport);
   }
 
@@ -104,7 +105,8 @@ export class Replacement {
     await this.#server.freeze(isHeld, settleMs);
     this.#listener.pause();
     try {
-      if (!(await withinMs(activity.idle(), settleMs))) throw new TtrpcError(Code.Aborted, 'something of the shim does not come to its end');
+      if (!(await withinMs(activity.idle(), settleMs)))
+        throw new TtrpcError(Code.Aborted, 'something of the shim does not come to its end');
       await this.#publisher.pause();
       return this.#exec(reason, wakeAfterMs);
     } catch (error) {
@@ -128,18 +130,34 @@ export class Replacement {
       const wakeOnly = reason === 'sleep' ? this.#context.oom.wakers().map(({ fd }) => fd) : [];
       if (reason === 'upgrade') record.upgrades++;
       else record.wakes++;
-      const handover: HandedOver = { record, listener: this.#listener.fd, connections, close: wakeOnly, pump: -1, reason, atMs: Date.now() };
+      const handover: HandedOver = {
+        record,
+        listener: this.#listener.fd,
+        connections,
+        close: wakeOnly,
+        pump: -1,
+        reason,
+        atMs: Date.now(),
+      };
       const own = [...descriptorsOf(handover), ...wakeOnly];
       const carrier = writeHandover(handover, native);
       const pump = reactor.loop.save();
-      const variables: Record<string, string> = { [handoverVariables.record]: String(carrier), [handoverVariables.pump]: String(pump) };
+      const variables: Record<string, string> = {
+        [handoverVariables.record]: String(carrier),
+        [handoverVariables.pump]: String(pump),
+      };
       if (reason === 'sleep') {
         variables[handoverVariables.keeper] = '1';
         variables[handoverVariables.wake] = wakers.map(({ fd, bits }) => `${fd}:${bits}`).join(',');
         variables[handoverVariables.keep] = own.join(',');
         if (wakeAfterMs > 0) variables[handoverVariables.wakeAfterMs] = String(wakeAfterMs);
       }
-      return native.execve(config.selfPath, this.#arguments(), this.#environment(variables), [carrier, pump, ...own, ...reactor.loop.descriptors()]);
+      return native.execve(config.selfPath, this.#arguments(), this.#environment(variables), [
+        carrier,
+        pump,
+        ...own,
+        ...reactor.loop.descriptors(),
+      ]);
     } catch (error) {
       reactor.restart();
       throw error;
@@ -169,7 +187,10 @@ export class Replacement {
   }
 
   #environment(variables: Record<string, string>): string[] {
-    return [...this.#context.config.environment, ...Object.entries(variables).map(([name, value]) => `${name}=${value}`)];
+    return [
+      ...this.#context.config.environment,
+      ...Object.entries(variables).map(([name, value]) => `${name}=${value}`),
+    ];
   }
 }
 

@@ -37,7 +37,12 @@ export function mountRootfs(mounts: readonly types.Mount[], bundle: string, nati
   }
 }
 
-function mountTransformed(mount: types.Mount, base: string, active: readonly ActiveMount[], native: NativeAddon): ActiveMount {
+function mountTransformed(
+  mount: types.Mount,
+  base: string,
+  active: readonly ActiveMount[],
+  native: NativeAddon,
+): ActiveMount {
   const [, prefixes = '', type = ''] = transformers.exec(mount.type) ?? [];
   let { source, target, options } = mount;
   for (const transformer of prefixes.split('/').slice(0, -1)) {
@@ -50,7 +55,10 @@ function mountTransformed(mount: types.Mount, base: string, active: readonly Act
       for (const directory of needed.directories) makeDirectory(directory, active);
       options = needed.options;
     } else {
-      throw new TtrpcError(Code.Unimplemented, `mount transformer "${transformer}" of type "${mount.type}" is not built in here`);
+      throw new TtrpcError(
+        Code.Unimplemented,
+        `mount transformer "${transformer}" of type "${mount.type}" is not built in here`,
+      );
     }
   }
   mountOne({ type, source, target, options }, base, native);
@@ -73,14 +81,23 @@ function mountOne({ type, source, target, options }: types.Mount, base: string, 
     else native.mount(source, path, type, options);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new TtrpcError(Code.FailedPrecondition, `cannot mount ${type} ${source} on ${path} (${options.join(',')}): ${why}`, { cause });
+    throw new TtrpcError(
+      Code.FailedPrecondition,
+      `cannot mount ${type} ${source} on ${path} (${options.join(',')}): ${why}`,
+      { cause },
+    );
   }
 }
 
 function mountImage(file: string, path: string, type: string, options: readonly string[], native: NativeAddon): void {
   const loop = native.attachLoopDevice(file, type === 'erofs' || options.includes('ro'));
   try {
-    native.mount(loop.device, path, type, options.filter((option) => option !== 'loop'));
+    native.mount(
+      loop.device,
+      path,
+      type,
+      options.filter((option) => option !== 'loop'),
+    );
   } finally {
     // The mount holds the device now; without one, closing frees it.
     closeSync(loop.fd);

@@ -14,17 +14,27 @@ const defaultRoot = '/run/containerd/runc';
  */
 export function readRuntimeOptions(any: protobuf.Any | undefined): runc.Options {
   // No options, or what containerd sends for a runtime that has none in its configuration.
-  if (any === undefined || any.typeUrl === '' || holds(any, runtimeOptions.Options)) return runc.Options.decode(new Uint8Array());
+  if (any === undefined || any.typeUrl === '' || holds(any, runtimeOptions.Options))
+    return runc.Options.decode(new Uint8Array());
   try {
     return unpackAny(runc.Options, any);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new TtrpcError(Code.InvalidArgument, `the runtime options cannot be read: ${why}; use containerd.runc.v1.Options`, { cause });
+    throw new TtrpcError(
+      Code.InvalidArgument,
+      `the runtime options cannot be read: ${why}; use containerd.runc.v1.Options`,
+      { cause },
+    );
   }
 }
 
 /** The runtime that a container gets. @throws RuntimeError `missing` */
-export function resolveRuntime(options: runc.Options, namespace: string, workFolder: string, config: ShimConfig): RuntimeRecord {
+export function resolveRuntime(
+  options: runc.Options,
+  namespace: string,
+  workFolder: string,
+  config: ShimConfig,
+): RuntimeRecord {
   return {
     binary: findRuntime(options.binaryName, config),
     root: join(nonEmpty(options.root) ?? defaultRoot, namespace),

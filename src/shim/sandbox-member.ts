@@ -25,7 +25,8 @@ export function adaptToSandbox(spec: Spec, sandbox: SandboxRecord): boolean {
     if (mount.type === 'uds') Object.assign(mount, { type: 'bind', options: ['bind', ...(mount.options ?? [])] });
   }
   if (sandbox.networkPath !== '') joinNetwork(namespaces, sandbox);
-  if (sandbox.shmPath !== '' && pathOf(namespaces, 'ipc') === `/proc/${sandbox.pid}/ns/ipc`) shareShm(spec, sandbox.shmPath);
+  if (sandbox.shmPath !== '' && pathOf(namespaces, 'ipc') === `/proc/${sandbox.pid}/ns/ipc`)
+    shareShm(spec, sandbox.shmPath);
   return JSON.stringify([namespaces, spec.mounts]) !== before;
 }
 
@@ -49,5 +50,9 @@ function shareShm(spec: Spec, shmPath: string): void {
   if (mount === undefined) return;
   mount.type = 'bind';
   mount.source = shmPath;
-  mount.options = ['rbind', 'rprivate', ...(mount.options ?? []).filter((option) => /^(no(suid|exec|dev)|ro|rw)$/.test(option))];
+  mount.options = [
+    'rbind',
+    'rprivate',
+    ...(mount.options ?? []).filter((option) => /^(no(suid|exec|dev)|ro|rw)$/.test(option)),
+  ];
 }

@@ -46,7 +46,9 @@ export class SandboxService {
         const exit = await this.#get(request.sandboxId).wait(signal);
         return { exitStatus: exit.status, exitedAt: toTimestamp(exit.at) };
       }),
-      SandboxStatus: wrap((request: sandbox.SandboxStatusRequest) => this.#status(this.#get(request.sandboxId).record, request.verbose)),
+      SandboxStatus: wrap((request: sandbox.SandboxStatusRequest) =>
+        this.#status(this.#get(request.sandboxId).record, request.verbose),
+      ),
       PingSandbox: wrap((request: sandbox.PingRequest) => {
         this.#get(request.sandboxId);
         return {};
@@ -68,7 +70,10 @@ export class SandboxService {
   #create(request: sandbox.CreateSandboxRequest): Record<string, never> {
     const held = this.#holder.sandbox;
     if (held !== undefined) {
-      throw new TtrpcError(Code.AlreadyExists, `sandbox "${held.record.id}" already exists in this shim: start another shim for "${request.sandboxId}"`);
+      throw new TtrpcError(
+        Code.AlreadyExists,
+        `sandbox "${held.record.id}" already exists in this shim: start another shim for "${request.sandboxId}"`,
+      );
     }
     checkName(request.sandboxId, 'sandbox id');
     const bundlePath = request.bundlePath === '' ? this.#context.record.bundle : request.bundlePath;
@@ -79,14 +84,21 @@ export class SandboxService {
   /** @throws TtrpcError FAILED_PRECONDITION before CreateSandbox, NOT_FOUND for another id */
   #get(id: string): Sandbox {
     const held = this.#holder.sandbox;
-    if (held === undefined) throw new TtrpcError(Code.FailedPrecondition, `failed precondition: sandbox "${id}" is not created yet: call CreateSandbox first`);
-    if (held.record.id !== id) throw new TtrpcError(Code.NotFound, `sandbox "${id}" is not here: this shim has sandbox "${held.record.id}"`);
+    if (held === undefined)
+      throw new TtrpcError(
+        Code.FailedPrecondition,
+        `failed precondition: sandbox "${id}" is not created yet: call CreateSandbox first`,
+      );
+    if (held.record.id !== id)
+      throw new TtrpcError(Code.NotFound, `sandbox "${id}" is not here: this shim has sandbox "${held.record.id}"`);
     return held;
   }
 
   /** Members that still run get SIGTERM and the time that the caller grants, then SIGKILL. */
   async #stop(held: Sandbox, timeoutSeconds: number): Promise<void> {
-    const running = [...this.#containers].filter((container) => container.init.state === 'running' && container.init.record.exit === null);
+    const running = [...this.#containers].filter(
+      (container) => container.init.state === 'running' && container.init.record.exit === null,
+    );
     if (timeoutSeconds > 0) {
       for (const container of running) this.#signal(() => container.init.signal(sigterm));
       await withinMs(Promise.all(running.map((container) => container.init.wait())), timeoutSeconds * 1000);

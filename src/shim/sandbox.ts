@@ -66,7 +66,9 @@ export class Sandbox {
     } catch (cause) {
       this.#unmountShm();
       const why = cause instanceof Error ? cause.message : String(cause);
-      throw new TtrpcError(Code.FailedPrecondition, `cannot start the process of sandbox "${record.id}": ${why}`, { cause });
+      throw new TtrpcError(Code.FailedPrecondition, `cannot start the process of sandbox "${record.id}": ${why}`, {
+        cause,
+      });
     } finally {
       if (typeof netns === 'number') closeSync(netns);
     }
@@ -88,9 +90,15 @@ export class Sandbox {
     try {
       if (statfsSync(netnsPath).type === nsfsMagic) return openSync(netnsPath, 'r');
     } catch (cause) {
-      throw new TtrpcError(Code.FailedPrecondition, `the network namespace ${netnsPath} of sandbox "${id}" cannot be opened: create it first`, { cause });
+      throw new TtrpcError(
+        Code.FailedPrecondition,
+        `the network namespace ${netnsPath} of sandbox "${id}" cannot be opened: create it first`,
+        { cause },
+      );
     }
-    this.#context.log.warn('the sandbox gets a new, unconnected network: its path is no network namespace', { path: netnsPath });
+    this.#context.log.warn('the sandbox gets a new, unconnected network: its path is no network namespace', {
+      path: netnsPath,
+    });
     return 'new';
   }
 
@@ -124,7 +132,10 @@ export class Sandbox {
     if (this.record.state === 'ready') {
       this.#context.native.kill(this.record.pid, sigkill);
       if (!(await withinMs(this.#ended.promise, killTimeoutMs))) {
-        throw new TtrpcError(Code.Internal, `process ${this.record.pid} of sandbox "${this.record.id}" does not end after SIGKILL`);
+        throw new TtrpcError(
+          Code.Internal,
+          `process ${this.record.pid} of sandbox "${this.record.id}" does not end after SIGKILL`,
+        );
       }
       // It was asked to end: that is no failure.
       this.record.exitStatus = 0;

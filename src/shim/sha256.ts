@@ -17,7 +17,8 @@ export function sha256(text: string): string {
 /** The first 32 bits of the fractional parts of a root of each of the first primes. */
 function fractions(count: number, root: (prime: number) => number): number[] {
   const primes: number[] = [];
-  for (let candidate = 2; primes.length < count; candidate++) if (primes.every((prime) => candidate % prime !== 0)) primes.push(candidate);
+  for (let candidate = 2; primes.length < count; candidate++)
+    if (primes.every((prime) => candidate % prime !== 0)) primes.push(candidate);
   return primes.map((prime) => ((root(prime) % 1) * 2 ** 32) | 0);
 }
 

@@ -1,4 +1,14 @@
-import { closeSync, fstatSync, linkSync, mkdirSync, readFileSync, renameSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { isSystemError, type NativeAddon } from '../linux/index.ts';
 import type { Spec } from '../oci/index.ts';
@@ -78,7 +88,9 @@ function readInput(): Buffer {
 
 function groupOf(bundle: string): string | undefined {
   const { annotations } = JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8')) as Spec;
-  const group = groupAnnotations.map((name) => annotations?.[name]).find((value) => value !== undefined && value !== '');
+  const group = groupAnnotations
+    .map((name) => annotations?.[name])
+    .find((value) => value !== undefined && value !== '');
   return group === undefined ? undefined : checkName(group, 'group annotation');
 }
 
@@ -151,6 +163,6 @@ function removeQuietly(path: string): void {
 /** The launcher, our parent, prints what comes here and exits. */
 function sendAnswer(answer: Buffer): void {
   const bytes = Buffer.concat([Buffer.from('0\n'), answer]);
-  for (let at = 0; at < bytes.length; ) at += writeSync(resultDescriptor, bytes, at);
+  for (let at = 0; at < bytes.length;) at += writeSync(resultDescriptor, bytes, at);
   closeSync(resultDescriptor);
 }

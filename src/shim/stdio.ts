@@ -42,7 +42,12 @@ export class StdioFactory {
     requireFifo(stdio.stdin);
     const prepared = new PreparedStdio(this.#native, this.#reactor, stdio, targets, owner, name);
     try {
-      const logger = targets.stdout.kind === 'binary' ? targets.stdout : targets.stderr.kind === 'binary' ? targets.stderr : undefined;
+      const logger =
+        targets.stdout.kind === 'binary'
+          ? targets.stdout
+          : targets.stderr.kind === 'binary'
+            ? targets.stderr
+            : undefined;
       if (logger !== undefined) prepared.logger = await this.#loggers.start(logger, owner.containerId, signal);
       if (stdio.terminal) prepared.openConsoleSocket();
       else prepared.openPipes();
@@ -141,7 +146,8 @@ export class PreparedStdio {
 
   #connectPipes(record: ProcessRecord): void {
     const stdin = this.#take('stdin');
-    if (stdin >= 0) record.input = this.#reactor.addInput({ dest: stdin, destIsPty: false, ...stdinSource(this.#stdio.stdin) });
+    if (stdin >= 0)
+      record.input = this.#reactor.addInput({ dest: stdin, destIsPty: false, ...stdinSource(this.#stdio.stdin) });
     for (const stream of ['stdout', 'stderr'] as const) {
       const source = this.#take(stream);
       if (source >= 0) record.outputs.push(this.#addOutput(stream, source, false, record));
@@ -169,7 +175,12 @@ export class PreparedStdio {
       case 'none':
         return { kind: 'null' };
       case 'fifo':
-        return { kind: 'fifo', path: to.path, spoolPath: spoolPath(this.#owner.bundle, record.execId, stream), spoolLimitBytes };
+        return {
+          kind: 'fifo',
+          path: to.path,
+          spoolPath: spoolPath(this.#owner.bundle, record.execId, stream),
+          spoolLimitBytes,
+        };
       case 'file':
         return { kind: 'file', path: to.path };
       case 'cri':
@@ -256,7 +267,10 @@ function stdinFifo(text: string): string | undefined {
   if (text === '' || text === attachOnly) return undefined;
   const parsed = parseStreamTarget(text);
   if (parsed.kind === 'fifo') return parsed.path;
-  throw new TtrpcError(Code.InvalidArgument, `stdin "${text}" is no FIFO: only a FIFO's path, fifo:// or attach:// can be read from`);
+  throw new TtrpcError(
+    Code.InvalidArgument,
+    `stdin "${text}" is no FIFO: only a FIFO's path, fifo:// or attach:// can be read from`,
+  );
 }
 
 function stdinSource(text: string): { fifoPath?: string } {
@@ -273,6 +287,8 @@ function isFifo(path: string): boolean {
   try {
     return lstatSync(path).isFIFO();
   } catch (cause) {
-    throw new TtrpcError(Code.NotFound, `the FIFO ${path} for stdio is not there: create it before the process`, { cause });
+    throw new TtrpcError(Code.NotFound, `the FIFO ${path} for stdio is not there: create it before the process`, {
+      cause,
+    });
   }
 }

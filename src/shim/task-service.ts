@@ -1,6 +1,15 @@
 import { RuntimeError, type ProcessSpec } from '../oci/index.ts';
 import { Code, TtrpcError, type CallContext } from '../ttrpc/index.ts';
-import { packAny, runc, toTimestamp, unpackAny, type Init, type processes, type protobuf, type task } from '../wire/index.ts';
+import {
+  packAny,
+  runc,
+  toTimestamp,
+  unpackAny,
+  type Init,
+  type processes,
+  type protobuf,
+  type task,
+} from '../wire/index.ts';
 import type { Container } from './container.ts';
 import type { Containers } from './containers.ts';
 import type { ShimContext } from './context.ts';
@@ -50,13 +59,17 @@ export class TaskService {
       }),
       Checkpoint: wrap((request: task.CheckpointTaskRequest) => this.#checkpoint(request)),
       Kill: wrap(async (request: task.KillRequest) => {
-        if (request.signal < 1 || request.signal > maxSignal) throw new TtrpcError(Code.InvalidArgument, `${request.signal} is no signal: use 1 to ${maxSignal}`);
+        if (request.signal < 1 || request.signal > maxSignal)
+          throw new TtrpcError(Code.InvalidArgument, `${request.signal} is no signal: use 1 to ${maxSignal}`);
         await this.#containers.get(request.id).kill(request.execId, request.signal, request.all);
         return {};
       }),
       Exec: wrap((request: task.ExecProcessRequest) => this.#exec(request)),
       ResizePty: wrap((request: task.ResizePtyRequest) => {
-        this.#containers.get(request.id).process(request.execId).resize(clampSize(request.width), clampSize(request.height));
+        this.#containers
+          .get(request.id)
+          .process(request.execId)
+          .resize(clampSize(request.width), clampSize(request.height));
         return {};
       }),
       CloseIO: wrap((request: task.CloseIORequest) => {
@@ -73,7 +86,9 @@ export class TaskService {
         const exit = await this.#containers.get(request.id).process(request.execId).wait(signal);
         return { exitStatus: exit.status, exitedAt: timestampOf(exit) };
       }),
-      Stats: wrap((request: task.StatsRequest) => ({ stats: cgroupMetricsAny(this.#containers.get(request.id).metrics()) })),
+      Stats: wrap((request: task.StatsRequest) => ({
+        stats: cgroupMetricsAny(this.#containers.get(request.id).metrics()),
+      })),
       // Answers for a container that does not exist too: callers learn the shim's pid this way.
       Connect: wrap((request: task.ConnectRequest) => ({
         shimPid: process.pid,
@@ -132,16 +147,16 @@ export class TaskService {
     const imagePath = request.path === '' ? options.imagePath : request.path;
     if (imagePath === '') throw new TtrpcError(Code.InvalidArgument, 'a checkpoint needs a path to write its image to');
     await container.checkpoint({
-        imagePath,
-        workPath: options.workPath === '' ? `${container.record.bundle}/work/criu-work` : options.workPath,
-        ...(options.parentPath === '' ? {} : { parentPath: options.parentPath }),
-        leaveRunning: !options.exit,
-        openTcp: options.openTcp,
-        externalUnixSockets: options.externalUnixSockets,
-        terminal: options.terminal,
-        fileLocks: options.fileLocks,
-        emptyNamespaces: options.emptyNamespaces,
-        cgroupsMode: options.cgroupsMode,
+      imagePath,
+      workPath: options.workPath === '' ? `${container.record.bundle}/work/criu-work` : options.workPath,
+      ...(options.parentPath === '' ? {} : { parentPath: options.parentPath }),
+      leaveRunning: !options.exit,
+      openTcp: options.openTcp,
+      externalUnixSockets: options.externalUnixSockets,
+      terminal: options.terminal,
+      fileLocks: options.fileLocks,
+      emptyNamespaces: options.emptyNamespaces,
+      cgroupsMode: options.cgroupsMode,
     });
     return {};
   }
@@ -150,7 +165,9 @@ export class TaskService {
 type Handler<Request, Response> = (request: Request, context: CallContext) => Response | Promise<Response>;
 
 /** Gives a handler's failures the status that containerd's clients expect. */
-export function wrap<Request, Response>(handler: Handler<Request, Response>): (request: Request, context: CallContext) => Promise<Response> {
+export function wrap<Request, Response>(
+  handler: Handler<Request, Response>,
+): (request: Request, context: CallContext) => Promise<Response> {
   return async (request, context) => {
     try {
       return await handler(request, context);
@@ -209,6 +226,8 @@ function jsonIn(any: protobuf.Any | undefined, what: string): unknown {
   try {
     return JSON.parse(Buffer.from(any.value).toString('utf8'));
   } catch (cause) {
-    throw new TtrpcError(Code.InvalidArgument, `${what} (${any.typeUrl}) is no JSON of the OCI runtime specification`, { cause });
+    throw new TtrpcError(Code.InvalidArgument, `${what} (${any.typeUrl}) is no JSON of the OCI runtime specification`, {
+      cause,
+    });
   }
 }

@@ -113,6 +113,9 @@ withEachRuntime('an upgrade in place', (runtime) => {
     assert.ok(stdio.output.text.endsWith(attached.stdout.slice(first.length + 1)), 'the attached client missed some');
 
     await bed.sink.nextOf('/tasks/delete', events.TaskDelete);
+    const sequences = bed.sink.received.map(({ sequence }) => sequence ?? 0);
+    const twice = bed.sink.received.filter(({ sequence }, n) => sequences.indexOf(sequence ?? 0) !== n);
+    assert.deepEqual(twice.map(({ sequence, topic }) => `${sequence ?? ''} ${topic}`), [], 'events that were told twice');
     const exits = bed.sink.received.filter(({ topic }) => topic === '/tasks/exit').length;
     assert.equal(exits, execs + 2, 'exits that were told');
     assert.equal(bed.sink.topics('one').filter((topic) => topic === '/tasks/exec-started').length, execs + 1);

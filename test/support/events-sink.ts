@@ -16,6 +16,8 @@ export interface ReceivedEvent {
   /** When it arrived here; nanoseconds since 1970, exact to some microseconds. */
   receivedUnixNanos: bigint;
   payload: protobuf.Any;
+  /** The number that our shim gives each of its events, so that a second delivery is recognised; undefined from other shims. */
+  sequence: number | undefined;
 }
 
 interface Waiter {
@@ -55,13 +57,15 @@ export class EventsSink implements AsyncDisposable {
     const sockets = await listen(path, (transport) => server.accept(transport));
     const sink = new EventsSink(path, server, sockets);
     server.register(eventsV1, {
-      Forward: ({ envelope }) => {
+      Forward: ({ envelope }, { metadata }) => {
         const receivedUnixNanos = nowUnixNanos();
         if (sink.refusal !== undefined) throw new TtrpcError(Code.Unavailable, sink.refusal);
         if (!envelope?.event) throw new TtrpcError(Code.InvalidArgument, 'an event without an envelope or a payload');
         const { topic, namespace, timestamp, event: payload } = envelope;
         const atUnixNanos = fromTimestamp(timestamp) ?? 0n;
-        sink.#add({ topic, namespace, atUnixNanos, receivedUnixNanos, payload });
+        const sequence = metadata.get('berth-event-sequence');
+        const number = sequence === undefined ? undefined : Number(sequence);
+        sink.#add({ topic, namespace, atUnixNanos, receivedUnixNanos, payload, sequence: number });
         return {};
       },
     });

@@ -21,7 +21,7 @@ int host_exec(char *const *argv, char *const *envp);
 /* Each mode returns the exit code. */
 int start_main(char *const *argv, char *const *envp);
 int keeper_main(char *const *argv, char *const *envp);
-int pause_main(void);
+int pause_main(char *const *argv);
 
 /* The value of NAME in an environment, or NULL. */
 const char *environment_value(char *const *envp, const char *name);

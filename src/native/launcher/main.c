@@ -23,7 +23,7 @@ int main(int argc, char **argv, char **envp) {
     /* Who inherits SIGCHLD ignored never learns how a child ended. */
     signal(SIGCHLD, SIG_DFL);
     if (is_named(argv[0], "berth-pause"))
-        return pause_main();
+        return pause_main(argv);
     const char *keeper = environment_value(envp, "BERTH_KEEPER");
     if (keeper && strcmp(keeper, "1") == 0)
         return keeper_main(argv, envp);
