@@ -30,8 +30,10 @@ export function chooseContestants(names: readonly string[]): Contestant[] {
     const contestant = name.includes('/')
       ? { name: basename(name), shim: name, runtime: 'runc' as const }
       : known.find((one) => one.name === name);
-    if (!contestant) throw new Error(`no contestant "${name}": there are ${knownNames.join(', ')}, or give a shim's path`);
-    if (!existsSync(contestant.shim)) throw new Error(`${contestant.shim} is not there: run "npm run build", or leave ${name} out`);
+    if (!contestant)
+      throw new Error(`no contestant "${name}": there are ${knownNames.join(', ')}, or give a shim's path`);
+    if (!existsSync(contestant.shim))
+      throw new Error(`${contestant.shim} is not there: run "npm run build", or leave ${name} out`);
     return contestant;
   });
 }

@@ -13,13 +13,25 @@ const execsPerRound = 3;
 const lower = (id: string, title: string, means: string): Metric => ({ id, title, unit: 'ms', better: 'lower', means });
 
 export const latencyMetrics = {
-  shimStart: lower('shim-start', 'shim start', 'the `start` command until it has ended, and a connection to the address it gave'),
+  shimStart: lower(
+    'shim-start',
+    'shim start',
+    'the `start` command until it has ended, and a connection to the address it gave',
+  ),
   create: lower('create', 'create', "the Create call, with the OCI runtime's `create` in it"),
   start: lower('start', 'start', "the Start call, with the OCI runtime's `start` in it"),
   sum: lower('start-to-running', 'shim start + create + start', 'the three above, of each round'),
-  firstOutput: lower('first-output', 'from nothing to first output', 'from the call of `start` to the first byte that a client reads from the FIFO'),
+  firstOutput: lower(
+    'first-output',
+    'from nothing to first output',
+    'from the call of `start` to the first byte that a client reads from the FIFO',
+  ),
   exec: lower('exec', 'exec', 'the calls Exec, Start and Wait for `/bin/true` in a running container'),
-  exitEvent: lower('exit-event', 'exit to event', "from the time that init takes right before it ends to the exit event's arrival where events go"),
+  exitEvent: lower(
+    'exit-event',
+    'exit to event',
+    "from the time that init takes right before it ends to the exit event's arrival where events go",
+  ),
   delete: lower('delete', 'delete', 'the Delete call for a container that has ended'),
 } as const;
 

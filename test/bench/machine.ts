@@ -15,7 +15,9 @@ const output = (file: string, ...args: string[]) => {
 /** Where and with what the measurements were made, a line for each thing. */
 export function describeMachine(contestants: readonly Contestant[]): string[] {
   const processors = cpus();
-  const layout = existsSync('/sys/fs/cgroup/cgroup.controllers') ? 'cgroup v2' : 'cgroup v1 (cgroup2 unmounted for this run: crun refuses both at once)';
+  const layout = existsSync('/sys/fs/cgroup/cgroup.controllers')
+    ? 'cgroup v2'
+    : 'cgroup v1 (cgroup2 unmounted for this run: crun refuses both at once)';
   const gigabytes = (totalmem() / 1e9).toFixed(0);
   const versionOf = (shim: string) => {
     const text = output(shim, '-v');
@@ -23,8 +25,12 @@ export function describeMachine(contestants: readonly Contestant[]): string[] {
   };
   return [
     `${processors.length} CPUs (${processors[0]?.model.trim() ?? 'unknown'}), ${gigabytes} GB, Linux ${release()}, ${layout}`,
-    ...[...new Set(contestants.map(({ shim }) => shim))].map((shim) => `${shim === shimBinary ? 'ours' : shim}: ${versionOf(shim)}`),
-    ...[...new Set(contestants.map(({ runtime }) => runtime))].map((name) => output(ociRuntimes[name], '--version').split('\n')[0] ?? ''),
+    ...[...new Set(contestants.map(({ shim }) => shim))].map(
+      (shim) => `${shim === shimBinary ? 'ours' : shim}: ${versionOf(shim)}`,
+    ),
+    ...[...new Set(contestants.map(({ runtime }) => runtime))].map(
+      (name) => output(ociRuntimes[name], '--version').split('\n')[0] ?? '',
+    ),
     `driven by Node ${process.versions.node}, directly over ttRPC, without a daemon`,
   ];
 }

@@ -52,14 +52,18 @@ function runApart(): number {
     'exec "$0" "$@"',
   ].join(' && ');
   const args = ['--mount', 'sh', '-c', script, process.execPath, ...process.execArgv, ...process.argv.slice(1)];
-  const { status, error } = spawnSync('unshare', args, { stdio: 'inherit', env: { ...process.env, [insideMark]: '1' } });
+  const { status, error } = spawnSync('unshare', args, {
+    stdio: 'inherit',
+    env: { ...process.env, [insideMark]: '1' },
+  });
   if (error) throw error;
   return status ?? 1;
 }
 
 async function bench(): Promise<void> {
   const rounds = Number(options.rounds);
-  if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds ${options.rounds}: give a number of 1 or more`);
+  if (!Number.isInteger(rounds) || rounds < 1)
+    throw new Error(`--rounds ${options.rounds}: give a number of 1 or more`);
   const chosen = options.only.split(',');
   const unknown = chosen.filter((name) => !(name in groups));
   if (unknown.length) throw new Error(`--only ${unknown.join(',')}: there are ${Object.keys(groups).join(', ')}`);
@@ -88,7 +92,10 @@ async function bench(): Promise<void> {
   const date = new Date().toISOString().slice(0, 10);
   if (options.output === 'json') {
     const values = metrics.map(({ id, unit, better }) => {
-      const entries = [...contestants.map(({ name }) => name), 'no shim'].map((name) => [name, results.summary({ id } as Metric, name)]);
+      const entries = [...contestants.map(({ name }) => name), 'no shim'].map((name) => [
+        name,
+        results.summary({ id } as Metric, name),
+      ]);
       return { id, unit, better, contestants: Object.fromEntries(entries) as unknown };
     });
     console.log(JSON.stringify({ date, command, machine, metrics: values }, null, 2));
@@ -103,10 +110,13 @@ async function bench(): Promise<void> {
 
 /** Puts the text between the marks of the document; what is around them stays. */
 function write(text: string): void {
-  const before = existsSync(document) ? readFileSync(document, 'utf8') : `# Benchmarks\n\n${marks.begin}\n${marks.end}\n`;
+  const before = existsSync(document)
+    ? readFileSync(document, 'utf8')
+    : `# Benchmarks\n\n${marks.begin}\n${marks.end}\n`;
   const [head, rest] = before.split(marks.begin);
   const tail = rest?.split(marks.end)[1];
-  if (head === undefined || tail === undefined) throw new Error(`${document} has no marks "${marks.begin}" and "${marks.end}"`);
+  if (head === undefined || tail === undefined)
+    throw new Error(`${document} has no marks "${marks.begin}" and "${marks.end}"`);
   writeFileSync(document, `${head}${marks.begin}\n\n${text}\n\n${marks.end}${tail}`);
 }
 

@@ -14,15 +14,38 @@ const settleSeconds = 15;
 const watchSeconds = 20;
 const megabyte = 1e6;
 
-const memory = (id: string, title: string, means: string): Metric => ({ id, title, unit: 'MB', better: 'lower', means });
+const memory = (id: string, title: string, means: string): Metric => ({
+  id,
+  title,
+  unit: 'MB',
+  better: 'lower',
+  means,
+});
 
-const summed = 'Private_Clean and Private_Dirty of smaps_rollup, summed over all processes of a shim, those of containers not counted';
+const summed =
+  'Private_Clean and Private_Dirty of smaps_rollup, summed over all processes of a shim, those of containers not counted';
 
 export const memoryMetrics = {
-  active: memory('memory-active', 'private memory right after an exec, 1 container', `${summed}; ${shimsSideBySide} shims of each kind side by side, so that program text is shared as on a node`),
-  resident: memory('memory-resident', 'resident memory right after an exec, 1 container', 'the same moment, by pidusage, so with all that is shared with others'),
-  idle: memory('memory-idle', 'private memory idle, 1 container', `private memory ${settleSeconds} s after the last call`),
-  idleTen: memory('memory-idle-10', `private memory idle, ${membersOfSandbox} containers in one sandbox`, 'the same for one shim whose containers share it by the CRI sandbox annotation; what its program text shares is shared with the shims above'),
+  active: memory(
+    'memory-active',
+    'private memory right after an exec, 1 container',
+    `${summed}; ${shimsSideBySide} shims of each kind side by side, so that program text is shared as on a node`,
+  ),
+  resident: memory(
+    'memory-resident',
+    'resident memory right after an exec, 1 container',
+    'the same moment, by pidusage, so with all that is shared with others',
+  ),
+  idle: memory(
+    'memory-idle',
+    'private memory idle, 1 container',
+    `private memory ${settleSeconds} s after the last call`,
+  ),
+  idleTen: memory(
+    'memory-idle-10',
+    `private memory idle, ${membersOfSandbox} containers in one sandbox`,
+    'the same for one shim whose containers share it by the CRI sandbox annotation; what its program text shares is shared with the shims above',
+  ),
   idleCpu: {
     id: 'cpu-idle',
     title: 'CPU of an idle shim in a minute',
@@ -76,7 +99,11 @@ export async function measureMemory(
   progress(`memory: ${idlers.length} shims idle for ${settleSeconds + watchSeconds} s`);
   await sleep(settleSeconds * 1000);
   for (const [{ contestant, kind }, pids] of processes) {
-    results.add(kind === 'single' ? memoryMetrics.idle : memoryMetrics.idleTen, contestant.name, privateMegabytes(pids));
+    results.add(
+      kind === 'single' ? memoryMetrics.idle : memoryMetrics.idleTen,
+      contestant.name,
+      privateMegabytes(pids),
+    );
   }
   const cpuBefore = [...processes.values()].map(cpuSeconds);
   await sleep(watchSeconds * 1000);
@@ -93,7 +120,12 @@ export async function measureMemory(
   for (const client of [...members, ...idlers.map((idler) => idler.client)]) await client[Symbol.asyncDispose]();
 }
 
-async function container(arena: Arena, contestant: Contestant, sandboxId: string | undefined, ownId?: string): Promise<ShimClient> {
+async function container(
+  arena: Arena,
+  contestant: Contestant,
+  sandboxId: string | undefined,
+  ownId?: string,
+): Promise<ShimClient> {
   const id = ownId ?? arena.newId(contestant);
   const annotations = sandboxId === undefined ? {} : { [sandboxIdAnnotation]: sandboxId };
   const options = arena.bundle(contestant, id, ['/bin/sleep', '3600'], { annotations });
@@ -119,12 +151,14 @@ async function processesOf({ client, kind }: Idler, members: readonly ShimClient
   const inside = await Promise.all(
     members.filter((member) => member.bootstrap.address === address).map((member) => member.containerPids()),
   );
-  if (inside.length !== membersOfSandbox - 1) throw new Error(`${client.id}: ${inside.length} containers joined its shim`);
+  if (inside.length !== membersOfSandbox - 1)
+    throw new Error(`${client.id}: ${inside.length} containers joined its shim`);
   const others = new Set(inside.flat());
   return own.filter((pid) => !others.has(pid));
 }
 
-const privateMegabytes = (pids: readonly number[]) => pids.reduce((sum, pid) => sum + privateMemoryBytes(pid), 0) / megabyte;
+const privateMegabytes = (pids: readonly number[]) =>
+  pids.reduce((sum, pid) => sum + privateMemoryBytes(pid), 0) / megabyte;
 
 async function residentMegabytes(pids: readonly number[]): Promise<number> {
   const usage = await Promise.all(pids.map((pid) => pidusage(pid)));

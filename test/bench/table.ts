@@ -1,6 +1,8 @@
 /** Rows of equally many cells as a Markdown table whose columns line up; the first column to the left, the others to the right. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = head.map((title, column) => Math.max(title.length, 3, ...rows.map((row) => (row[column] ?? '').length)));
+  const widths = head.map((title, column) =>
+    Math.max(title.length, 3, ...rows.map((row) => (row[column] ?? '').length)),
+  );
   const line = (cells: readonly string[]) => {
     const padded = widths.map((width, column) => {
       const cell = cells[column] ?? '';

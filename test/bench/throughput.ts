@@ -13,7 +13,13 @@ const floodBytes = 512 * 1024 * 1024;
 const roundsLimit = 5;
 const megabyte = 1e6;
 
-const higher = (id: string, title: string, means: string): Metric => ({ id, title, unit: 'MB/s', better: 'higher', means });
+const higher = (id: string, title: string, means: string): Metric => ({
+  id,
+  title,
+  unit: 'MB/s',
+  better: 'higher',
+  means,
+});
 
 /** A file system in memory of this run's own (see main.ts): a disk's moods would hide the shims' differences. */
 const logFolder = '/run';
@@ -21,9 +27,21 @@ const logFolder = '/run';
 const written = `a container that writes ${floodBytes / 1024 / 1024} MiB in lines of 128 bytes, 64 KiB at a time`;
 
 export const throughputMetrics = {
-  fifo: higher('throughput-fifo', 'stdout to a FIFO', `${written}; a reader that only reads, from its first byte to its last`),
-  file: higher('throughput-file', 'stdout to file://', `${written}; a file in memory; from the end of Start until Delete has answered and the file has it all`),
-  cri: higher('throughput-cri', 'stdout to cri://', 'as to file://, with a time stamp and tags before each line (bytes of the container are counted); only our shim has it'),
+  fifo: higher(
+    'throughput-fifo',
+    'stdout to a FIFO',
+    `${written}; a reader that only reads, from its first byte to its last`,
+  ),
+  file: higher(
+    'throughput-file',
+    'stdout to file://',
+    `${written}; a file in memory; from the end of Start until Delete has answered and the file has it all`,
+  ),
+  cri: higher(
+    'throughput-cri',
+    'stdout to cri://',
+    'as to file://, with a time stamp and tags before each line (bytes of the container are counted); only our shim has it',
+  ),
   cpu: {
     id: 'throughput-cpu',
     title: 'CPU of the shim for 1 GB to a FIFO',
@@ -100,7 +118,13 @@ async function throughFifo(arena: Arena, contestant: Contestant, results: Result
   rmSync(path);
 }
 
-async function intoFile(arena: Arena, contestant: Contestant, scheme: string, metric: Metric, results: Results): Promise<void> {
+async function intoFile(
+  arena: Arena,
+  contestant: Contestant,
+  scheme: string,
+  metric: Metric,
+  results: Results,
+): Promise<void> {
   const id = arena.newId(contestant);
   const client = arena.bed.track(await ShimClient.start(arena.bundle(contestant, id, ['/bin/probe', ...flood])));
   const path = join(logFolder, `${id}.log`);

@@ -8,14 +8,7 @@ import { spawn, execFileSync } from 'node:child_process';
 import { createWriteStream, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseResults } from './results.mjs';
-import {
-  clear,
-  leftovers,
-  listNamespaceFolders,
-  mountPoints,
-  removeNamespaceFolders,
-  settle,
-} from './leftovers.mjs';
+import { clear, leftovers, listNamespaceFolders, mountPoints, removeNamespaceFolders, settle } from './leftovers.mjs';
 import { startResolver } from './resolver.mjs';
 
 const hybridMount = '/sys/fs/cgroup/unified';

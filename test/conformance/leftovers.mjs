@@ -55,7 +55,8 @@ function processes(tag) {
     const inOurNamespaces = ['mnt', 'net'].some((kind, at) => link(`/proc/${pid}/ns/${kind}`) === namespaces[at]);
     const carriesTag = ['cmdline', 'environ', 'cgroup'].some((file) => read(`/proc/${pid}/${file}`).includes(tag));
     if (!inOurNamespaces && !carriesTag) continue;
-    const command = read(`/proc/${pid}/cmdline`).split('\0').join(' ').trim() || `[${read(`/proc/${pid}/comm`).trim()}]`;
+    const command =
+      read(`/proc/${pid}/cmdline`).split('\0').join(' ').trim() || `[${read(`/proc/${pid}/comm`).trim()}]`;
     found.push({ pid, what: `process ${pid}: ${command}` });
   }
   return found;
@@ -142,7 +143,8 @@ export async function clear(tag) {
       // not empty: reported already
     }
   }
-  for (const path of runtimeStateRoots.flatMap((root) => tagged(root, tag, 2))) rmSync(path, { recursive: true, force: true });
+  for (const path of runtimeStateRoots.flatMap((root) => tagged(root, tag, 2)))
+    rmSync(path, { recursive: true, force: true });
 }
 
 /** Folders of containerd namespaces, for `removeNamespaceFolders`. */

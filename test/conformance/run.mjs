@@ -54,7 +54,18 @@ async function judge(runtime, programs, folder) {
   await mkdir(logs, { recursive: true });
   const seconds = options.stress ? stressSeconds : suiteSeconds;
   const tag = basename(folder);
-  const plan = { tag, runtime, shim, suites, stress: options.stress, suiteSeconds: seconds, programs, folder, logs, results };
+  const plan = {
+    tag,
+    runtime,
+    shim,
+    suites,
+    stress: options.stress,
+    suiteSeconds: seconds,
+    programs,
+    folder,
+    logs,
+    results,
+  };
   const args = ['--mount', '--net', process.execPath, join(here, 'judge.mjs'), JSON.stringify(plan)];
   const child = spawn('unshare', args, { stdio: 'inherit' });
   const code = await new Promise((done, failed) => child.on('error', failed).on('exit', done));
@@ -65,7 +76,8 @@ async function judge(runtime, programs, folder) {
 
 async function main() {
   const unknown = suites.filter((suite) => !(suite in testsOfSuite));
-  if (unknown.length) throw new Error(`no such suite: ${unknown.join(', ')}; there are ${Object.keys(testsOfSuite).join(', ')}`);
+  if (unknown.length)
+    throw new Error(`no such suite: ${unknown.join(', ')}; there are ${Object.keys(testsOfSuite).join(', ')}`);
   if (!(await stat(shim).catch(() => undefined))) throw new Error(`${shim} is not there: run "npm run build" first`);
   const { version } = await pinnedSuite();
   const go = await findGo();
@@ -96,7 +108,8 @@ async function main() {
         problems.push(...problemsOf(runtime, suite, tests, gaps));
       }
       problems.push(...left.map((line) => `${runtime}: left behind: ${line}`));
-      if (left.length === 0) say(`${runtime.padEnd(5)} nothing left behind: no process, mount, cgroup, runtime state or file`);
+      if (left.length === 0)
+        say(`${runtime.padEnd(5)} nothing left behind: no process, mount, cgroup, runtime state or file`);
     }
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -14,7 +14,11 @@ describe('clients that attach', () => {
   test('all see the same output, and each may write', async (t) => {
     const bed = await ShimBed.open(t);
     const { client, stdio } = await bed.running('one', answers);
-    const attached = [await AttachClient.attach(client, all), await AttachClient.attach(client, all), await AttachClient.attach(client, { stdout: true })];
+    const attached = [
+      await AttachClient.attach(client, all),
+      await AttachClient.attach(client, all),
+      await AttachClient.attach(client, { stdout: true }),
+    ];
     for (const [n, one] of attached.slice(0, 2).entries()) {
       one.write(`from ${n}\n`);
       await Promise.all(attached.map((each) => each.waitFor(`heard from ${n}\n`)));

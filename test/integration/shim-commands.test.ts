@@ -43,7 +43,13 @@ describe('the shim, asked about itself', () => {
 describe('shim start', () => {
   const forms = [
     { caller: 'containerd 1.6', env: { MAX_SHIM_VERSION: undefined }, stdin: undefined, form: 'plain', version: 2 },
-    { caller: 'containerd 1.6 with options', env: { MAX_SHIM_VERSION: undefined }, stdin: runcOptionsAny, form: 'plain', version: 2 },
+    {
+      caller: 'containerd 1.6 with options',
+      env: { MAX_SHIM_VERSION: undefined },
+      stdin: runcOptionsAny,
+      form: 'plain',
+      version: 2,
+    },
     { caller: 'containerd 1.7', env: { MAX_SHIM_VERSION: '2' }, stdin: runcOptionsAny, form: 'json', version: 2 },
     { caller: 'containerd 2.0', env: { MAX_SHIM_VERSION: '3' }, stdin: runcOptionsAny, form: 'json', version: 3 },
   ] as const;

@@ -56,7 +56,10 @@ describe("a shim's events", () => {
         await client.wait(execId);
       }),
     );
-    await until('all exits', () => bed.sink.topics('one').filter((topic) => topic === '/tasks/exit').length === execIds.length);
+    await until(
+      'all exits',
+      () => bed.sink.topics('one').filter((topic) => topic === '/tasks/exit').length === execIds.length,
+    );
     for (const execId of execIds) {
       const at = (topic: string, matches: (event: { execId?: string; id?: string }) => boolean) =>
         bed.sink.received.findIndex((event) => {
@@ -121,7 +124,13 @@ withEachRuntime('running out of memory', (runtime) => {
     assert.equal((await client.wait()).exitStatus, 128 + sigkill);
     await client.delete();
     await bed.sink.nextOf('/tasks/delete', events.TaskDelete);
-    assert.deepEqual(bed.sink.topics('hog'), ['/tasks/create', '/tasks/start', '/tasks/oom', '/tasks/exit', '/tasks/delete']);
+    assert.deepEqual(bed.sink.topics('hog'), [
+      '/tasks/create',
+      '/tasks/start',
+      '/tasks/oom',
+      '/tasks/exit',
+      '/tasks/delete',
+    ]);
   });
 
   test('of a child is told while the container runs on', async (t) => {

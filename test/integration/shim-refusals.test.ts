@@ -115,7 +115,10 @@ describe('the shim refuses', () => {
     await refused(Code.NotFound, only(execCalls(client, 'e'), 'Kill'));
     await client.kill(sigkill);
     await client.wait();
-    await refused(Code.FailedPrecondition, only(calls(client, 'one'), 'Start', 'Pause', 'Resume', 'Exec', 'Update', 'Checkpoint'));
+    await refused(
+      Code.FailedPrecondition,
+      only(calls(client, 'one'), 'Start', 'Pause', 'Resume', 'Exec', 'Update', 'Checkpoint'),
+    );
     await refused(Code.NotFound, only(calls(client, 'one'), 'Kill'));
     await client.delete();
     await refused(Code.NotFound, calls(client, 'one'));
@@ -133,19 +136,22 @@ describe('the shim refuses', () => {
   test('a request that makes no sense: INVALID_ARGUMENT', async (t) => {
     const bed = await ShimBed.open(t);
     const { client } = await bed.running('one', ['sleep', '600']);
-    const create = (request: Parameters<ShimClient['create']>[0]) => () => client.task('Create', { id: 'two', bundle: client.options.bundle, ...request });
+    const create = (request: Parameters<ShimClient['create']>[0]) => () =>
+      client.task('Create', { id: 'two', bundle: client.options.bundle, ...request });
     await refused(Code.InvalidArgument, {
       'signal 0': () => client.kill(0),
       'signal 99': () => client.kill(99),
       'an exec without a process': () => client.task('Exec', { id: 'one', execId: 'e' }),
       'an exec without args': () => client.exec('e', { ...trueSpec, args: [] }),
-      'a process that is no JSON': () => client.task('Exec', { id: 'one', execId: 'e', spec: { typeUrl: ociType.process, value: Buffer.from('{') } }),
+      'a process that is no JSON': () =>
+        client.task('Exec', { id: 'one', execId: 'e', spec: { typeUrl: ociType.process, value: Buffer.from('{') } }),
       'an exec id that is a path': () => client.exec('../e', trueSpec),
       'an id that is a path': () => client.task('Create', { id: '../two', bundle: client.options.bundle }),
       'an unknown kind of stdio': create({ stdout: 'http://elsewhere' }),
       'stdio by a relative path': create({ stdout: 'out' }),
       'options of another kind': create({ options: packAny(types.Mount, { type: 'bind' }) }),
-      'limits that are no JSON': () => client.task('Update', { id: 'one', resources: { typeUrl: ociType.resources, value: Buffer.from('{') } }),
+      'limits that are no JSON': () =>
+        client.task('Update', { id: 'one', resources: { typeUrl: ociType.resources, value: Buffer.from('{') } }),
     });
     assert.equal((await client.state()).status, processes.Status.RUNNING);
   });

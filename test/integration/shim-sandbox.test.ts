@@ -17,7 +17,10 @@ const codeOf = (error: unknown) => (error instanceof TtrpcError ? codeName(error
 const namespaceOf = (pid: number, kind: string) => readlinkSync(`/proc/${pid}/ns/${kind}`);
 
 /** A shim of version 3 with a sandbox that is ready. */
-async function sandbox(bed: ShimBed, request: { netnsPath?: string } = {}): Promise<{ client: ShimClient; pid: number }> {
+async function sandbox(
+  bed: ShimBed,
+  request: { netnsPath?: string } = {},
+): Promise<{ client: ShimClient; pid: number }> {
   const client = await bed.shim('pod', ['true'], { env: { MAX_SHIM_VERSION: '3' } });
   await client.sandbox('CreateSandbox', { sandboxId: 'pod', bundlePath: client.options.bundle, ...request });
   const { pid } = await client.sandbox('StartSandbox', { sandboxId: 'pod' });
@@ -25,7 +28,13 @@ async function sandbox(bed: ShimBed, request: { netnsPath?: string } = {}): Prom
 }
 
 /** A container in that sandbox, reached through its shim. */
-async function member(bed: ShimBed, pod: ShimClient, id: string, args: string[], namespaces: NamespaceSpec[]): Promise<number> {
+async function member(
+  bed: ShimBed,
+  pod: ShimClient,
+  id: string,
+  args: string[],
+  namespaces: NamespaceSpec[],
+): Promise<number> {
   const { bundle } = bed.bundle(id, args, { namespaces });
   await pod.task('Create', { id, bundle });
   const { pid } = await pod.task('Start', { id });
@@ -35,7 +44,10 @@ async function member(bed: ShimBed, pod: ShimClient, id: string, args: string[],
 const shared = (pid: number): NamespaceSpec[] => [
   { type: 'mount' },
   { type: 'pid' },
-  ...(['ipc', 'uts', 'network'] as const).map((type) => ({ type, path: `/proc/${pid}/ns/${type === 'network' ? 'net' : type}` })),
+  ...(['ipc', 'uts', 'network'] as const).map((type) => ({
+    type,
+    path: `/proc/${pid}/ns/${type === 'network' ? 'net' : type}`,
+  })),
 ];
 
 withEachRuntime('a sandbox', (runtime) => {
@@ -92,7 +104,10 @@ withEachRuntime('a sandbox', (runtime) => {
     await new Promise((next) => setTimeout(next, 300)); // for the traps to be set
     await client.sandbox('StopSandbox', { sandboxId: 'pod', timeoutSecs: 1 });
     const ends = await Promise.all(waiting);
-    assert.deepEqual(ends.map(({ exitStatus }) => exitStatus), [7, 128 + sigkill]);
+    assert.deepEqual(
+      ends.map(({ exitStatus }) => exitStatus),
+      [7, 128 + sigkill],
+    );
     await client.sandbox('ShutdownSandbox', { sandboxId: 'pod' });
   });
 });
@@ -121,7 +136,8 @@ describe('a sandbox', () => {
     const client = await bed.shim('pod', ['true']);
     const start = (sandboxId: string) => client.sandbox('StartSandbox', { sandboxId }).then(() => 'OK', codeOf);
     assert.equal(await start('pod'), codeName(Code.FailedPrecondition));
-    const create = () => client.sandbox('CreateSandbox', { sandboxId: 'pod', bundlePath: client.options.bundle }).then(() => 'OK', codeOf);
+    const create = () =>
+      client.sandbox('CreateSandbox', { sandboxId: 'pod', bundlePath: client.options.bundle }).then(() => 'OK', codeOf);
     assert.deepEqual([await create(), await create()], ['OK', codeName(Code.AlreadyExists)]);
     assert.equal(await start('elsewhere'), codeName(Code.NotFound));
     assert.equal(await start('pod'), 'OK');

@@ -17,12 +17,18 @@ withEachRuntime('output', (runtime) => {
   test('of 8 MB right before the end is all there when Wait has answered', async (t) => {
     const bed = await ShimBed.open(t, { runtime });
     const count = 8 * 1024 * 1024;
-    const { client, stdio } = await bed.running('one', ['sh', '-c', `yes 0123456789abcde | head -c ${count}; echo done >&2`]);
+    const { client, stdio } = await bed.running('one', [
+      'sh',
+      '-c',
+      `yes 0123456789abcde | head -c ${count}; echo done >&2`,
+    ]);
     await client.wait();
     await client.delete();
     await stdio.output.ended;
     assert.equal(stdio.output.bytesRead, count);
-    const expected = createHash('sha256').update('0123456789abcde\n'.repeat(count / 16)).digest('hex');
+    const expected = createHash('sha256')
+      .update('0123456789abcde\n'.repeat(count / 16))
+      .digest('hex');
     assert.equal(createHash('sha256').update(stdio.output.text).digest('hex'), expected);
     assert.equal(stdio.errors.text, 'done\n');
   });
@@ -31,7 +37,10 @@ withEachRuntime('output', (runtime) => {
     const bed = await ShimBed.open(t, { runtime });
     const { client, stdio } = await bed.running('one', ['sh', '-c', 'echo init; sleep 600']);
     const exec = bed.stdio('exec');
-    await client.exec('e', processSpec({ args: ['sh', '-c', 'echo out; echo err >&2; exit 9'] }), { stdout: exec.stdout, stderr: exec.stderr });
+    await client.exec('e', processSpec({ args: ['sh', '-c', 'echo out; echo err >&2; exit 9'] }), {
+      stdout: exec.stdout,
+      stderr: exec.stderr,
+    });
     await client.startTask('e');
     assert.equal((await client.wait('e')).exitStatus, 9);
     await client.delete('e');
@@ -43,7 +52,11 @@ withEachRuntime('output', (runtime) => {
 describe('stdin', () => {
   test('may be let go of and taken up again; only CloseIO ends it', async (t) => {
     const bed = await ShimBed.open(t);
-    const { client, stdio } = await bed.running('one', ['sh', '-c', 'while read line; do echo "heard $line"; done; echo ended']);
+    const { client, stdio } = await bed.running('one', [
+      'sh',
+      '-c',
+      'while read line; do echo "heard $line"; done; echo ended',
+    ]);
     for (const word of ['one', 'two', 'three']) {
       using writer = await FifoWriter.open(stdio.stdin);
       writer.write(`${word}\n`);
@@ -86,7 +99,11 @@ describe('stdin', () => {
 describe('a reader of output', () => {
   test('that goes away stops nothing: another one gets all, in order', async (t) => {
     const bed = await ShimBed.open(t);
-    const client = await bed.shim('one', ['sh', '-c', 'seq 1 100000; sleep 0.5; seq 100001 200000; echo done > /tmp/done; sleep 600']);
+    const client = await bed.shim('one', [
+      'sh',
+      '-c',
+      'seq 1 100000; sleep 0.5; seq 100001 200000; echo done > /tmp/done; sleep 600',
+    ]);
     const { stdout, output, stderr } = bed.stdio('one');
     await bed.create(client, { stdout, stderr });
     await client.startTask();

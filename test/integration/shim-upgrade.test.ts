@@ -33,7 +33,11 @@ function countUp(text: string): number {
 withEachRuntime('an upgrade in place', (runtime) => {
   test('is noticed by nobody: same pid, same connection, same container', async (t) => {
     const bed = await ShimBed.open(t, { runtime });
-    const { client, stdio, pid } = await bed.running('one', ['sh', '-c', 'while read line; do echo "heard $line"; done; exit 6']);
+    const { client, stdio, pid } = await bed.running('one', [
+      'sh',
+      '-c',
+      'while read line; do echo "heard $line"; done; exit 6',
+    ]);
     using attached = await AttachClient.attach(client, { stdin: true, stdout: true });
     using writer = await FifoWriter.open(stdio.stdin);
     const shim = await client.shimPid();
@@ -59,7 +63,8 @@ withEachRuntime('an upgrade in place', (runtime) => {
   test('under load, 100 times: not one byte, exit or reply is lost', { timeout: 85_000 }, async (t) => {
     const upgrades = 100;
     const bed = await ShimBed.open(t, { runtime });
-    const count = 'i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); echo $i; [ $((i % 50)) = 0 ] && sleep 0.005; done; exit 33';
+    const count =
+      'i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); echo $i; [ $((i % 50)) = 0 ] && sleep 0.005; done; exit 33';
     const { client, stdio } = await bed.running('one', ['sh', '-c', count]);
     using attached = await AttachClient.attach(client, { stdout: true });
     const waiting = client.wait();
@@ -115,7 +120,11 @@ withEachRuntime('an upgrade in place', (runtime) => {
     await bed.sink.nextOf('/tasks/delete', events.TaskDelete);
     const sequences = bed.sink.received.map(({ sequence }) => sequence ?? 0);
     const twice = bed.sink.received.filter(({ sequence }, n) => sequences.indexOf(sequence ?? 0) !== n);
-    assert.deepEqual(twice.map(({ sequence, topic }) => `${sequence ?? ''} ${topic}`), [], 'events that were told twice');
+    assert.deepEqual(
+      twice.map(({ sequence, topic }) => `${sequence ?? ''} ${topic}`),
+      [],
+      'events that were told twice',
+    );
     const exits = bed.sink.received.filter(({ topic }) => topic === '/tasks/exit').length;
     assert.equal(exits, execs + 2, 'exits that were told');
     assert.equal(bed.sink.topics('one').filter((topic) => topic === '/tasks/exec-started').length, execs + 1);

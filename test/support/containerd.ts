@@ -92,15 +92,10 @@ export class Containerd {
     child.once('exit', () => {
       if (this.#process === child) this.#process = undefined;
     });
-    await until(
-      'containerd serves',
-      () => {
-        const text = readFileSync(this.#logPath).subarray(from).toString();
-        if (this.#process !== child) throw new Error(`containerd ended: ${text}`);
-        return text.includes('containerd successfully booted');
-      },
-      startMilliseconds,
-    );
+    const logged = () => readFileSync(this.#logPath).subarray(from).toString();
+    const serves = () => logged().includes('containerd successfully booted');
+    await until('containerd serves', () => serves() || this.#process !== child, startMilliseconds);
+    if (!serves()) throw new Error(`containerd ended: ${logged()}`);
   }
 
   /** SIGKILL, at once: nothing of it runs any more when this returns. */

@@ -6,7 +6,7 @@ import { type Scratch, markVariable } from './scratch.ts';
 
 const cgroupRoot = '/sys/fs/cgroup';
 const cgroupDepth = 5;
-const settleMilliseconds = 8_000;
+const settleMilliseconds = 15_000;
 
 export interface MarkedProcess {
   pid: number;

@@ -21,7 +21,7 @@ import {
   sandboxV1,
   type ServiceDefinition,
   shimV1,
-  task,
+  type task,
   taskV2,
   taskV3,
   type types,
@@ -336,5 +336,5 @@ function openLog(bundle: string): FifoReader {
 }
 
 function ignoreLostConnection(error: Error): void {
-  if (!/closed/.test(error.message)) throw error;
+  if (!error.message.includes('closed')) throw error;
 }

@@ -52,7 +52,12 @@ export class TestBed {
     const place = await MountNamespace.open({ withoutUnifiedCgroup: runtime === 'crun' });
     const bed = new TestBed(scratch, place, runtime, options.environment);
     t?.after(() => bed.close());
-    await bed.containerd.start();
+    try {
+      await bed.containerd.start();
+    } catch (error) {
+      if (t === undefined) await bed.close();
+      throw error;
+    }
     return bed;
   }
 
