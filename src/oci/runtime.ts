@@ -10,7 +10,7 @@ export interface RuntimeOptions {
   binary: string;
   /** Its state folder (`--root`), one for each namespace. */
   root: string;
-  /** Where it logs (`--log`), JSON lines. */
+  /** Where it logs (`--log`, JSON lines): a prefix, to which each call adds a number; removed when the call has ended. */
   logPath: string;
   systemdCgroup: boolean;
   /** How long one call may take before the runtime is killed, seconds. */
@@ -69,6 +69,7 @@ export class OciRuntime {
   readonly #options: RuntimeOptions;
   readonly #runner: CommandRunner;
   readonly #capture: () => OutputCapture;
+  #calls = 0;
 
   constructor(options: RuntimeOptions, runner: CommandRunner, capture: () => OutputCapture) {
     this.#options = options;
@@ -188,13 +189,13 @@ export class OciRuntime {
   }
 
   async #run(verb: string, args: string[], stdio: ProcessStdio | undefined, signal?: AbortSignal): Promise<void> {
-    const { binary, root, logPath, systemdCgroup } = this.#options;
+    const { binary, root, systemdCgroup } = this.#options;
+    const logPath = `${this.#options.logPath}.${++this.#calls}`;
     const globals = ['--root', root, '--log', logPath, '--log-format', 'json'];
     if (systemdCgroup) globals.push('--systemd-cgroup');
     // What the runtime itself prints is wanted only when it is not the container's own stdio that it would print to.
     const output = stdio !== undefined && 'fds' in stdio ? undefined : this.#capture();
     const fds = output === undefined ? (stdio as { fds: number[] }).fds : [-1, output.fd, output.fd];
-    rmSync(logPath, { force: true });
     const deadline = this.#deadline(signal);
     try {
       const { exitCode } = await this.#call(
@@ -202,9 +203,11 @@ export class OciRuntime {
         { file: binary, argv: [binary, ...globals, verb, ...args], fds },
         deadline,
       );
-      if (exitCode !== 0) throw this.#failure(verb, exitCode, output?.text() ?? '');
+      if (exitCode !== 0)
+        throw this.#failure(verb, exitCode, lastLoggedError(logPath) || oneLine(output?.text() ?? ''));
     } finally {
       output?.close();
+      rmSync(logPath, { force: true });
     }
   }
 
@@ -228,8 +231,7 @@ export class OciRuntime {
     }
   }
 
-  #failure(verb: string, exitCode: number, printed: string): RuntimeError {
-    const said = lastLoggedError(this.#options.logPath) || oneLine(printed);
+  #failure(verb: string, exitCode: number, said: string): RuntimeError {
     const ended = exitCode > 128 ? `was ended by signal ${exitCode - 128}` : `exited with status ${exitCode}`;
     const what = said === '' ? `${this.#options.binary} ${ended} and logged no reason` : said;
     return new RuntimeError(

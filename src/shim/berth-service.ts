@@ -59,7 +59,7 @@ export class BerthService {
       id,
       pid: init.exit === null ? init.pid : 0,
       bundle,
-      execs: [...container.execs].length,
+      execs: container.execs.size,
       attached: this.#attach.count(id),
       spooledBytes: spooledBytes(container),
     };

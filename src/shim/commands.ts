@@ -27,7 +27,7 @@ export class ShimCommands implements CommandRunner {
 
   async run(command: Command, signal: AbortSignal): Promise<CommandResult> {
     signal.throwIfAborted();
-    const pid = this.#native.spawn({ ...command, ...this.#surroundings, parentDeathSignal: sigkill });
+    const pid = this.#native.spawn({ ...command, ...this.#surroundings, setsid: true, parentDeathSignal: sigkill });
     this.#running++;
     try {
       return await this.#end(pid, signal);
@@ -39,8 +39,8 @@ export class ShimCommands implements CommandRunner {
   /** A killed program is waited for before the promise settles: what it did has an end, and can be undone after it. */
   async #end(pid: number, signal: AbortSignal): Promise<CommandResult> {
     const onAbort = (): void => {
-      // Until the reaper has collected it the pid cannot be another process's.
-      this.#native.kill(pid, sigkill);
+      // With what it has started. Until the reaper has collected it the pid cannot be another process's.
+      this.#native.kill(-pid, sigkill);
     };
     signal.addEventListener('abort', onAbort, { once: true });
     try {

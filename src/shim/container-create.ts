@@ -8,6 +8,7 @@ import { containerEvents } from './container-events.ts';
 import { Container } from './container.ts';
 import type { ShimContext } from './context.ts';
 import { checkId } from './ids.ts';
+import { connectProcess } from './process-start.ts';
 import { newProcessRecord } from './process.ts';
 import { containerRecordFile, writeRecord, type ContainerRecord } from './record.ts';
 import { mountRootfs, unmountRootfs } from './rootfs.ts';
@@ -62,37 +63,24 @@ async function runCreate(
   undo: (() => void | Promise<void>)[],
   signal: AbortSignal,
 ): Promise<void> {
-  const { record, runtime } = container;
+  const { record, runtime, init } = container;
   const { bundle } = record;
-  const keepExits = context.exits.expect();
-  try {
-    const prepared = await context.stdio.prepare(
-      record.init.stdio,
-      container.socketName(''),
-      container.stdioOwner,
-      signal,
-    );
-    undo.push(async () => {
-      prepared.abandon();
-      await container.init.closeStdio();
-    });
-    undo.push(() => runtime.delete(record.id, true));
-    const pid = await runtime.create(
-      record.id,
-      {
-        bundle,
-        pidFile: initPidPath(bundle),
-        stdio: prepared.forRuntime,
-        noPivot: record.runtime.noPivotRoot,
-        noNewKeyring: record.runtime.noNewKeyring,
-      },
-      signal,
-    );
-    await prepared.connect(record.init);
-    container.adoptInit(pid);
-  } finally {
-    keepExits();
-  }
+  undo.push(() => init.closeStdio());
+  undo.push(() => runtime.delete(record.id, true));
+  const options = {
+    bundle,
+    pidFile: initPidPath(bundle),
+    noPivot: record.runtime.noPivotRoot,
+    noNewKeyring: record.runtime.noNewKeyring,
+  };
+  await connectProcess(
+    init,
+    container,
+    context,
+    (stdio) => runtime.create(record.id, { ...options, stdio }, signal),
+    signal,
+  );
+  container.adoptInit();
 }
 
 function newRecord(request: task.CreateTaskRequest, spec: Spec, context: ShimContext): ContainerRecord {

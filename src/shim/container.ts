@@ -8,23 +8,18 @@ import {
   readCgroupMetrics,
   type CgroupMetrics,
 } from '../linux/index.ts';
-import { initPidPath, OciRuntime, type CheckpointOptions, type ProcessSpec } from '../oci/index.ts';
+import { initPidPath, OciRuntime, type CheckpointOptions } from '../oci/index.ts';
 import { Code, TtrpcError } from '../ttrpc/index.ts';
 import { containerEvents } from './container-events.ts';
 import type { ShimContext } from './context.ts';
+import { Execs } from './execs.ts';
 import { killAll } from './kill-all.ts';
 import { Deferred, Lock, withinMs } from './lock.ts';
-import { newProcessRecord, Process } from './process.ts';
+import { connectProcess } from './process-start.ts';
+import { Process } from './process.ts';
 import { requireState, requireTransition } from './process-state.ts';
-import {
-  containerRecordFile,
-  writeRecord,
-  type ContainerRecord,
-  type ProcessRecord,
-  type StdioRecord,
-} from './record.ts';
+import { containerRecordFile, writeRecord, type ContainerRecord } from './record.ts';
 import { unmountRootfs } from './rootfs.ts';
-import type { StdioOwner } from './stdio.ts';
 
 const sigkill = 9;
 /** How long processes that were sent SIGKILL may take to be gone before their end is given up as stuck in the kernel. */
@@ -40,11 +35,10 @@ export class Container {
   readonly record: ContainerRecord;
   readonly init: Process;
   readonly #context: ShimContext;
-  readonly #execs = new Map<string, Process>();
+  readonly execs: Execs;
   readonly #runtime: OciRuntime;
-  /** Calls that change the container as a whole go one after the other; so do those on one exec. */
+  /** Calls that change the container as a whole go one after the other. */
   readonly #lock = new Lock();
-  readonly #execLocks = new Map<string, Lock>();
   #pausing = false;
   /** Set while the first process is being started: its end is told after its start. */
   #starting: Deferred<void> | undefined;
@@ -52,8 +46,8 @@ export class Container {
   constructor(record: ContainerRecord, context: ShimContext) {
     this.record = record;
     this.#context = context;
-    this.init = this.#process(record.init, `container "${record.id}"`);
-    for (const exec of record.execs) this.#execs.set(exec.execId, this.#process(exec, this.#execName(exec.execId)));
+    this.init = new Process(record.init, `container "${record.id}"`, context.native, context.reactor);
+    this.execs = new Execs(this, context);
     this.#runtime = new OciRuntime(
       {
         binary: record.runtime.binary,
@@ -75,24 +69,9 @@ export class Container {
     return this.#runtime;
   }
 
-  get execs(): Iterable<Process> {
-    return this.#execs.values();
-  }
-
-  #process(record: ProcessRecord, name: string): Process {
-    return new Process(record, name, this.#context.native, this.#context.reactor);
-  }
-
-  #execName(execId: string): string {
-    return `exec "${execId}" of container "${this.id}"`;
-  }
-
   /** @throws TtrpcError NOT_FOUND */
   process(execId: string): Process {
-    if (execId === '') return this.init;
-    const exec = this.#execs.get(execId);
-    if (exec === undefined) throw new TtrpcError(Code.NotFound, `${this.#execName(execId)} does not exist`);
-    return exec;
+    return execId === '' ? this.init : this.execs.get(execId);
   }
 
   /** What State reports: the container's paused state covers all of its processes. */
@@ -112,7 +91,7 @@ export class Container {
   async start(): Promise<number> {
     return await this.#lock.run(async () => {
       requireTransition(this.init.name, this.init.state, 'running');
-      if (this.init.record.exit !== null) throw this.#initEnded();
+      this.requireLiving();
       this.#starting = new Deferred<void>();
       try {
         if (this.record.checkpoint === '') await this.#runtime.start(this.id);
@@ -129,144 +108,53 @@ export class Container {
   }
 
   async #restore(): Promise<void> {
-    const { record, init } = this;
-    const stop = this.#context.exits.expect();
-    try {
-      const prepared = await this.#context.stdio.prepare(init.record.stdio, this.socketName(''), this.stdioOwner);
-      try {
-        const pid = await this.#runtime.restore(this.id, {
-          bundle: record.bundle,
-          pidFile: initPidPath(record.bundle),
-          imagePath: record.checkpoint,
-          workPath: record.runtime.criuWorkPath,
-          ...(record.parentCheckpoint === '' ? {} : { parentPath: record.parentCheckpoint }),
-          stdio: prepared.forRuntime,
-          noPivot: record.runtime.noPivotRoot,
-        });
-        await prepared.connect(init.record);
-        this.adoptInit(pid);
-      } catch (error) {
-        prepared.abandon();
-        throw error;
-      }
-    } finally {
-      stop();
-    }
+    const { record } = this;
+    await connectProcess(this.init, this, this.#context, async (stdio) => {
+      const pid = await this.#runtime.restore(this.id, {
+        bundle: record.bundle,
+        pidFile: initPidPath(record.bundle),
+        imagePath: record.checkpoint,
+        workPath: record.runtime.criuWorkPath,
+        ...(record.parentCheckpoint === '' ? {} : { parentPath: record.parentCheckpoint }),
+        stdio,
+        noPivot: record.runtime.noPivotRoot,
+      });
+      return pid;
+    });
+    this.adoptInit();
   }
 
-  /** The runtime has made the first process; called while exits are kept. `watchInit` follows once its start or creation was told. */
-  adoptInit(pid: number): void {
-    this.init.attachPid(pid);
-    this.init.watchLogger(this.#context.exits);
-    // Its end may have been seen already: it is claimed while it is still kept.
-    this.#context.exits.on(pid, (exit) => {
-      this.init.noteExit(exit);
-    });
-    this.record.cgroups = containerCgroups(pid);
+  /** The runtime has made the first process. `watchInit` follows once its start or creation was told. */
+  adoptInit(): void {
+    this.record.cgroups = containerCgroups(this.init.record.pid);
     this.#context.oom.watch(this);
   }
 
   /** From now on the first process's end is seen, and told. */
   watchInit(): void {
-    this.#watchExit(this.init);
+    this.watch(this.init);
   }
 
-  /** The exec's first half: it exists, and is started later. @throws TtrpcError ALREADY_EXISTS, FAILED_PRECONDITION */
-  addExec(execId: string, stdio: StdioRecord, spec: ProcessSpec): Process {
-    if (this.#execs.has(execId)) throw new TtrpcError(Code.AlreadyExists, `${this.#execName(execId)} already exists`);
-    requireState(this.init.name, 'exec in', this.stateOf(this.init), ['created', 'running']);
-    if (this.init.record.exit !== null) throw this.#initEnded();
-    const record = newProcessRecord(execId, stdio, JSON.stringify({ ...spec, terminal: stdio.terminal }));
-    const exec = this.#process(record, this.#execName(execId));
-    this.record.execs.push(record);
-    this.#execs.set(execId, exec);
-    this.#context.events.publish(containerEvents.execAdded(this, execId));
-    this.save();
-    return exec;
-  }
-
-  async startExec(execId: string): Promise<number> {
-    const exec = this.process(execId);
-    return await this.#execLock(execId).run(async () => {
-      requireTransition(exec.name, exec.state, 'running');
-      requireState(this.init.name, 'exec in', this.stateOf(this.init), ['running']);
-      if (this.init.record.exit !== null) throw this.#initEnded();
-      await this.#runExec(exec);
-      exec.transition('running');
-      this.#context.events.publish(containerEvents.execStarted(this, exec));
-      this.save();
-      this.#watchExit(exec);
-      return exec.record.pid;
-    });
-  }
-
-  async #runExec(exec: Process): Promise<void> {
-    const { execId, stdio, spec } = exec.record;
-    const stop = this.#context.exits.expect();
-    try {
-      const prepared = await this.#context.stdio.prepare(stdio, this.socketName(execId), this.stdioOwner);
-      try {
-        const pid = await this.#runtime.exec(this.id, {
-          spec: JSON.parse(spec) as ProcessSpec,
-          specFile: join(this.record.bundle, `exec-${execId}.json`),
-          pidFile: join(this.record.bundle, `exec-${execId}.pid`),
-          stdio: prepared.forRuntime,
-        });
-        await prepared.connect(exec.record);
-        exec.watchLogger(this.#context.exits);
-        exec.attachPid(pid);
-        // Its end may have been seen already: it is claimed while it is still kept.
-        this.#context.exits.on(pid, (exit) => {
-          exec.noteExit(exit);
-        });
-      } catch (error) {
-        prepared.abandon();
-        throw error;
-      }
-    } finally {
-      stop();
-    }
-  }
-
-  #execLock(execId: string): Lock {
-    let lock = this.#execLocks.get(execId);
-    if (lock === undefined) this.#execLocks.set(execId, (lock = new Lock()));
-    return lock;
-  }
-
-  #initEnded(): TtrpcError {
-    return new TtrpcError(Code.FailedPrecondition, `${this.init.name}: its init process is not running`);
-  }
-
-  /** A short name for the console socket, unique in the socket folder. */
-  socketName(execId: string): string {
-    return `${this.#context.record.socketPath.split('/').pop()?.slice(0, 24) ?? ''}-${this.#context.reactor.nextId()}${execId === '' ? 'i' : 'e'}`;
-  }
-
-  get stdioOwner(): StdioOwner {
-    const { ioUid, ioGid } = this.record.runtime;
-    return {
-      containerId: this.id,
-      bundle: this.record.bundle,
-      socketFolder: this.#context.record.socketFolder,
-      ioUid,
-      ioGid,
-    };
+  /** @throws TtrpcError FAILED_PRECONDITION when the first process has ended, told or not */
+  requireLiving(): void {
+    if (this.init.record.exit === null) return;
+    throw new TtrpcError(Code.FailedPrecondition, `${this.init.name}: its init process is not running`);
   }
 
   // ── end ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Takes up what an earlier program image was about to do: listen for exits, announce those that were noted. */
   resume(): void {
-    for (const process of [this.init, ...this.#execs.values()]) {
+    for (const process of [this.init, ...this.execs]) {
       process.watchLogger(this.#context.exits);
       if (process.record.pid === 0 || process.state === 'stopped') continue;
-      if (process.record.exit === null) this.#watchExit(process);
+      if (process.record.exit === null) this.watch(process);
       else if (process === this.init || process.state === 'running') this.#settle(process);
     }
   }
 
-  #watchExit(process: Process): void {
+  /** From now on the process's end is seen, and told; also if it has ended already. */
+  watch(process: Process): void {
     if (process.record.exit !== null) {
       this.#settle(process);
       return;
@@ -295,8 +183,7 @@ export class Container {
   async #settleInit(): Promise<void> {
     await this.#starting?.promise;
     if (!this.record.ownPidNamespace) this.#killRest();
-    const execs = [...this.#execs.values()].filter((exec) => exec.record.pid !== 0);
-    await withinMs(Promise.all(execs.map((exec) => exec.wait())), killTimeoutMs);
+    await withinMs(this.execs.ended(), killTimeoutMs);
     await this.init.drain();
     this.#context.oom.check(this);
     this.#context.oom.unwatch(this.id);
@@ -314,9 +201,7 @@ export class Container {
   }
 
   #killRest(): void {
-    for (const exec of this.#execs.values()) {
-      if (exec.state === 'running' && exec.record.exit === null) exec.signal(sigkill);
-    }
+    for (const exec of this.execs) if (exec.state === 'running' && exec.record.exit === null) exec.signal(sigkill);
     killAll(this.record.cgroups);
   }
 
@@ -361,21 +246,6 @@ export class Container {
 
   // ── delete ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Removes an exec that has ended or was never started. */
-  async deleteExec(execId: string): Promise<Process> {
-    const exec = this.process(execId);
-    return await this.#execLock(execId).run(async () => {
-      requireTransition(exec.name, exec.state, 'deleted');
-      await exec.closeStdio();
-      exec.transition('deleted');
-      this.#execs.delete(execId);
-      this.#execLocks.delete(execId);
-      this.record.execs = this.record.execs.filter((record) => record !== exec.record);
-      this.save();
-      return exec;
-    });
-  }
-
   /** Removes the container: its stdio, what the runtime keeps, its rootfs. One that was made and not started is ended first. */
   async delete(): Promise<void> {
     await this.#lock.run(async () => {
@@ -415,7 +285,7 @@ export class Container {
     if (force && this.init.record.pid !== 0 && this.init.state !== 'stopped')
       await withinMs(this.init.wait(), killTimeoutMs);
     this.#context.oom.unwatch(this.id);
-    await Promise.all([this.init, ...this.#execs.values()].map((process) => process.closeStdio()));
+    await Promise.all([this.init, ...this.execs].map((process) => process.closeStdio()));
     if (this.record.hasMounts) unmountRootfs(this.record.bundle, this.#context.native);
   }
 

@@ -82,9 +82,7 @@ export class Daemon {
     this.#containers = new Containers(this.#context, (spec) => this.#sandboxes.adapt(spec));
     this.#attach = new AttachService(this.#context, (id, execId) => {
       const container = this.#containers.find(id);
-      return execId === ''
-        ? container?.init
-        : [...(container?.execs ?? [])].find((exec) => exec.record.execId === execId);
+      return execId === '' ? container?.init : container?.execs.find(execId);
     });
     const ownUid = process.getuid?.();
     this.#server = new Server({

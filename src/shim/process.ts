@@ -65,13 +65,16 @@ export class Process {
   }
 
   /** Notes the pid that a runtime has told, with a descriptor that stays this very process's even when the number is used again. */
-  attachPid(pid: number): void {
+  attachPid(pid: number, exits: Exits): void {
     this.record.pid = pid;
     try {
       this.record.pidfd = this.#native.pidfdOpen(pid);
     } catch {
-      // It has ended and was collected already; its exit is on its way.
+      // It has ended and was collected already; its exit was kept.
     }
+    exits.on(pid, (exit) => {
+      this.noteExit(exit);
+    });
   }
 
   /** The process has ended, as the reaper saw it. Its end is announced later, by `announceStopped`. */
@@ -94,6 +97,12 @@ export class Process {
   /** Resolves when the process's end has been announced. */
   async wait(signal?: AbortSignal): Promise<ExitRecord> {
     return signal === undefined ? await this.#stopped.promise : await abortable(this.#stopped.promise, signal);
+  }
+
+  /** The process is deleted: whoever waits for the end of one that never started learns that there will be none. */
+  releaseWaiters(): void {
+    this.#stopped.promise.catch(() => undefined);
+    this.#stopped.reject(new TtrpcError(Code.NotFound, `${this.name} is deleted`));
   }
 
   /** @throws TtrpcError NOT_FOUND when it has ended, FAILED_PRECONDITION when it never started */

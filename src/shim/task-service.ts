@@ -45,7 +45,7 @@ export class TaskService {
       Start: wrap(async (request: task.StartRequest) => {
         const container = this.#containers.get(request.id);
         const { execId } = request;
-        return { pid: execId === '' ? await container.start() : await container.startExec(execId) };
+        return { pid: execId === '' ? await container.start() : await container.execs.start(execId) };
       }),
       Delete: wrap((request: task.DeleteRequest) => this.#delete(request)),
       Pids: wrap((request: task.PidsRequest) => ({ processes: processInfos(this.#containers.get(request.id)) })),
@@ -124,7 +124,7 @@ export class TaskService {
     const container = this.#containers.get(request.id);
     let process: Process = container.init;
     if (request.execId === '') await this.#containers.delete(container);
-    else process = await container.deleteExec(request.execId);
+    else process = await container.execs.delete(request.execId);
     const { pid, exit } = process.record;
     return { pid, exitStatus: exit?.status ?? 0, ...(exit === null ? {} : { exitedAt: timestampOf(exit) }) };
   }
@@ -133,7 +133,7 @@ export class TaskService {
     const container = this.#containers.get(request.id);
     checkId(request.execId, 'exec id');
     const { stdin, stdout, stderr, terminal } = request;
-    container.addExec(request.execId, { stdin, stdout, stderr, terminal }, processSpec(request.spec));
+    container.execs.add(request.execId, { stdin, stdout, stderr, terminal }, processSpec(request.spec));
     return {};
   }
 

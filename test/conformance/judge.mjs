@@ -14,6 +14,8 @@ import { startResolver } from './resolver.mjs';
 const hybridMount = '/sys/fs/cgroup/unified';
 const features = ['exec', 'oom', 'net', 'sandbox', 'layers', 'transfer', 'uds'];
 const entryPoint = 'TestShim';
+const stressParts = ['Lifecycle', 'Exec', 'Sandbox'];
+const stressHeadroomSeconds = 60;
 const settleSeconds = 5;
 
 /**
@@ -22,7 +24,7 @@ const settleSeconds = 5;
  * @property {string} runtime OCI runtime: 'runc' or 'crun'
  * @property {string} shim absolute path of the shim
  * @property {string[]} suites
- * @property {boolean} stress
+ * @property {number} stressSeconds how long each of the stress tests runs; 0: none does
  * @property {number} suiteSeconds time limit of one suite
  * @property {{ program: string, guestProgram: string }} programs
  * @property {string} folder scratch; the suite's TMPDIR is made in it
@@ -48,21 +50,31 @@ function prepareNamespaces() {
 }
 
 /** Runs one suite; the names in `others` are of tests that come along with it but belong to another. */
-async function judge(suite, others) {
+async function judgeSuite(suite, others) {
+  const excluded = [...others, ...(suite === 'sandbox' ? [] : ['Stress'])].map((name) => name.replaceAll('#', '\\#'));
+  return await judge(suite, suite, [
+    `-test.run=^${entryPoint}$`,
+    `-test.skip=^${entryPoint}$/^${configuration}$/^(${excluded.join('|')})$`,
+    `-test.timeout=${plan.suiteSeconds}s`,
+    '-test.short',
+  ]);
+}
+
+/** Runs one of the stress tests, which go on until the suite's own time limit is a minute away. */
+async function judgeStress(part) {
+  return await judge(`stress-${part.toLowerCase()}`, 'sandbox', [
+    `-test.run=^${entryPoint}$/^${configuration}$/^Stress$/^${part}$`,
+    `-test.timeout=${plan.stressSeconds + stressHeadroomSeconds}s`,
+  ]);
+}
+
+async function judge(name, feature, selection) {
   const config = join(plan.folder, `${configuration}.json`);
-  const skip = features.filter((feature) => feature !== suite);
+  const skip = features.filter((one) => one !== feature);
   const env = { BERTH_RUNTIME: plan.runtime };
   writeFileSync(config, JSON.stringify({ shim_binary: plan.shim, skip, env, provide_network: true }));
-  const excluded = [...others, ...(suite === 'sandbox' ? [] : ['Stress'])].map((name) => name.replaceAll('#', '\\#'));
-  const args = [
-    '-test.v=test2json',
-    `-test.run=^${entryPoint}$`,
-    `-test.timeout=${plan.suiteSeconds}s`,
-    `-test.skip=^${entryPoint}$/^${configuration}$/^(${excluded.join('|')})$`,
-    ...(plan.stress ? [] : ['-test.short']),
-    `-shimtest.config=${config}`,
-  ];
-  const logPath = join(plan.logs, `${plan.runtime}-${suite}.log`);
+  const args = ['-test.v=test2json', `-shimtest.config=${config}`, ...selection];
+  const logPath = join(plan.logs, `${plan.runtime}-${name}.log`);
   const log = createWriteStream(logPath);
   const begin = Date.now();
   const child = spawn(plan.programs.program, args, {
@@ -85,7 +97,7 @@ async function judge(suite, others) {
     const tail = readFileSync(logPath, 'utf8').split('\n').slice(-30);
     tests.push({ name: `(the suite's program ${exit})`, outcome: 'failed', seconds: 0, output: tail });
   }
-  return { suite, tests, seconds: (Date.now() - begin) / 1000, logPath };
+  return { suite: name, tests, seconds: (Date.now() - begin) / 1000, logPath };
 }
 
 mkdirSync(scratch, { recursive: true });
@@ -96,10 +108,11 @@ const namespacesBefore = listNamespaceFolders();
 const judged = [];
 try {
   // The task suite comes along with every other one; its tests' names are learned from its own run, and left out of the others.
-  const taskTests = await judge('task', []);
+  const taskTests = await judgeSuite('task', []);
   const names = taskTests.tests.map((test) => test.name);
   if (plan.suites.includes('task')) judged.push(taskTests);
-  for (const suite of plan.suites) if (suite !== 'task') judged.push(await judge(suite, names));
+  for (const suite of plan.suites) if (suite !== 'task') judged.push(await judgeSuite(suite, names));
+  if (plan.stressSeconds > 0) for (const part of stressParts) judged.push(await judgeStress(part));
   const left = await settle(() => leftovers(plan.tag, mountsBefore, scratch, []), settleSeconds);
   writeFileSync(plan.results, JSON.stringify({ judged, left }));
 } finally {

@@ -18,6 +18,8 @@ const buildSeconds = 600;
 /** Thrown when the suite can be had neither from the proxy nor from a fetched copy; the message says what was tried. */
 export class SuiteUnavailable extends Error {}
 
+const oneLine = (text) => text.trim().replace(/\s+/g, ' ');
+
 /** Runs a program to its end; resolves with what it did, also when it failed. */
 function run(file, args, options = {}) {
   return new Promise((done) => {
@@ -25,7 +27,7 @@ function run(file, args, options = {}) {
       file,
       args,
       { maxBuffer: 64 << 20, encoding: 'utf8', ...options, timeout: (options.timeoutSeconds ?? 60) * 1000 },
-      (error, stdout, stderr) => done({ ok: !error, stdout, stderr, message: (stderr || error?.message || '').trim() }),
+      (error, stdout, stderr) => done({ ok: !error, stdout, stderr, message: oneLine(stderr || error?.message || '') }),
     );
   });
 }
@@ -99,12 +101,12 @@ async function compile(go, work, version, commit) {
     if (!copy) {
       throw new SuiteUnavailable(
         `${suiteModule}@${version} cannot be had.\n` +
-          `  the module proxy: ${answer.message.split('\n').join(' ')}\n` +
+          `  the module proxy: ${answer.message}\n` +
           `  a fetched copy: none that has commit ${commit} in ${copiesOf('shimtest').join(', ')}\n` +
           '  What to do: clone the repository anywhere outside this one and set BERTH_SHIMTEST_SOURCE to its git directory.',
       );
     }
-    from = `commit ${commit} from a fetched copy in ${copy}, because the module proxy said: ${answer.message.split('\n').join(' ')}`;
+    from = `commit ${commit} from a fetched copy in ${copy}, because the module proxy said: ${answer.message}`;
     await replaceWhatTheProxyRefuses(go, module, work, env);
   }
   const build = async (args) => {
