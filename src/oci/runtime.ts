@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command, CommandRunner, OutputCapture } from './command.ts';
 import { classifyRuntimeMessage, RuntimeError } from './errors.ts';
@@ -109,8 +109,8 @@ export class OciRuntime {
       await this.#run('exec', [...flags, ...consoleFlags(options.stdio), id], options.stdio, signal);
       return this.#readPid('exec', options.pidFile);
     } finally {
-      rmSync(options.specFile, { force: true });
-      rmSync(options.pidFile, { force: true });
+      unlinkQuietly(options.specFile);
+      unlinkQuietly(options.pidFile);
     }
   }
 
@@ -138,7 +138,7 @@ export class OciRuntime {
     try {
       await this.#run('update', ['--resources', file, id], undefined, signal);
     } finally {
-      rmSync(file, { force: true });
+      unlinkQuietly(file);
     }
   }
 
@@ -207,7 +207,7 @@ export class OciRuntime {
         throw this.#failure(verb, exitCode, lastLoggedError(logPath) || oneLine(output?.text() ?? ''));
     } finally {
       output?.close();
-      rmSync(logPath, { force: true });
+      unlinkQuietly(logPath);
     }
   }
 
@@ -281,4 +281,12 @@ function lowerSpecVersion(bundle: string): boolean {
 
 function consoleFlags(stdio: ProcessStdio): string[] {
   return 'consoleSocket' in stdio ? ['--console-socket', stdio.consoleSocket] : [];
+}
+
+function unlinkQuietly(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // it was never written
+  }
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { hasOwnPidNamespace, initPidPath, type Spec } from '../oci/index.ts';
@@ -36,7 +36,7 @@ export async function createContainer(
   const undo: (() => void | Promise<void>)[] = [];
   try {
     undo.push(() => {
-      rmSync(join(bundle, containerRecordFile), { force: true });
+      context.records.forget(record);
     });
     writeRecord(bundle, containerRecordFile, record);
     if (request.rootfs.length > 0) {

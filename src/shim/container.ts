@@ -1,4 +1,3 @@
-import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import {
@@ -18,7 +17,7 @@ import { Deferred, Lock, withinMs } from './lock.ts';
 import { connectProcess } from './process-start.ts';
 import { Process } from './process.ts';
 import { requireState, requireTransition } from './process-state.ts';
-import { containerRecordFile, writeRecord, type ContainerRecord } from './record.ts';
+import type { ContainerRecord } from './record.ts';
 import { unmountRootfs } from './rootfs.ts';
 
 const sigkill = 9;
@@ -82,7 +81,7 @@ export class Container {
   }
 
   save(): void {
-    writeRecord(this.record.bundle, containerRecordFile, this.record);
+    this.#context.records.container(this.record);
   }
 
   // ── start ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -253,7 +252,7 @@ export class Container {
       await this.#remove(this.init.state === 'created');
       this.init.transition('deleted');
       this.#context.events.publish(containerEvents.deleted(this));
-      rmSync(join(this.record.bundle, containerRecordFile), { force: true });
+      this.#context.records.forget(this.record);
     });
   }
 
@@ -263,7 +262,7 @@ export class Container {
       await this.end();
       await this.#remove(true);
       if (this.init.state !== 'deleted') this.init.record.state = 'deleted';
-      rmSync(join(this.record.bundle, containerRecordFile), { force: true });
+      this.#context.records.forget(this.record);
     });
   }
 

@@ -7,6 +7,7 @@ import type { Exits } from './exits.ts';
 import type { Log } from './log.ts';
 import type { OomWatcher } from './oom.ts';
 import type { Reactor } from './reactor.ts';
+import type { RecordWriter } from './record-writer.ts';
 import type { ShimRecord } from './record.ts';
 import type { StdioFactory } from './stdio.ts';
 
@@ -23,7 +24,8 @@ export interface ShimContext {
   readonly oom: OomWatcher;
   readonly activity: Activity;
   readonly log: Log;
-  /** Writes the shim's record to its bundle. */
+  readonly records: RecordWriter;
+  /** The shim's own record has changed. */
   save(): void;
   /** Nanoseconds since the epoch. */
   now(): bigint;

@@ -1,4 +1,3 @@
-import { unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import type { NativeAddon } from '../linux/index.ts';
@@ -23,7 +22,8 @@ import { Loggers } from './logger-process.ts';
 import { OomWatcher } from './oom.ts';
 import { Publisher } from './publisher.ts';
 import { Reactor } from './reactor.ts';
-import { shimRecordFile, writeRecord, type ShimRecord } from './record.ts';
+import { RecordWriter, unlinkQuietly } from './record-writer.ts';
+import { shimRecordFile, type ShimRecord } from './record.ts';
 import { Replacement } from './replacement.ts';
 import { SandboxHolder } from './sandbox-holder.ts';
 import { SandboxService } from './sandbox-service.ts';
@@ -46,15 +46,15 @@ export class Daemon {
   readonly #replacement: Replacement;
   readonly #idle: IdleWatch;
   #leaving = false;
-  #saveDue = false;
 
   constructor(record: ShimRecord, listener: number, native: NativeAddon, config: ShimConfig, handedOver?: HandedOver) {
     const log = new Log(join(record.bundle, 'log'), record.debug, { id: record.id, namespace: record.namespace });
     const exits = new Exits();
     const loop = native.createLoop(handedOver?.pump);
     const reactor = new Reactor(loop, exits, () => record.nextLoopId++);
+    const records = new RecordWriter(log);
     const save = (): void => {
-      this.#save();
+      records.shim(record);
     };
     const now = (): bigint => BigInt(Date.now()) * 1_000_000n;
     const events = new Events(record, save, () => this.#publisher.poke(), now);
@@ -68,6 +68,7 @@ export class Daemon {
       exits,
       events,
       log,
+      records,
       save,
       now,
       activity: new Activity(),
@@ -179,20 +180,6 @@ export class Daemon {
     });
   }
 
-  /** The record in the bundle follows the one in memory, once for all that changes in one turn. */
-  #save(): void {
-    if (this.#saveDue) return;
-    this.#saveDue = true;
-    queueMicrotask(() => {
-      this.#saveDue = false;
-      try {
-        writeRecord(this.#context.record.bundle, shimRecordFile, this.#context.record);
-      } catch (error) {
-        this.#context.log.warn("the shim's record cannot be written", { error: inspect(error) });
-      }
-    });
-  }
-
   /** Answers, delivers what is left to tell, cleans up after itself, ends. */
   #leave(): void {
     if (this.#leaving) return;
@@ -219,16 +206,9 @@ export class Daemon {
     ) {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
+    this.#context.records.flush();
     // With events that nobody has taken the record stays: it is their journal.
     if (events.pending === 0) unlinkQuietly(join(record.bundle, shimRecordFile));
     process.exit(0);
-  }
-}
-
-function unlinkQuietly(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch {
-    // gone already
   }
 }

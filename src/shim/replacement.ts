@@ -124,6 +124,7 @@ export class Replacement {
   #exec(reason: 'upgrade' | 'sleep', wakeAfterMs: number): never {
     const { record, reactor, native, config } = this.#context;
     reactor.stop();
+    this.#context.records.flush();
     try {
       const connections = [...this.#server.connections].map((connection) => this.#export(connection));
       const wakers = reason === 'sleep' ? this.#wakers(connections) : [];

@@ -7,6 +7,7 @@ import { digestOf, writeRandomFile } from '../support/bulk-data.ts';
 import { withEachRuntime } from '../support/each-runtime.ts';
 import { FifoReader } from '../support/fifo.ts';
 import { markedProcesses } from '../support/leftovers.ts';
+import { isAsleep, statOf } from '../support/process-tree.ts';
 import { TestBed } from '../support/test-bed.ts';
 import { until } from '../support/until.ts';
 
@@ -191,6 +192,25 @@ withEachRuntime('containerd is killed and started again', (runtime) => {
     attached.write('two\n');
     await attached.says('heard two\n');
     assert.equal(await bed.taskStatus('listens'), 'RUNNING');
+  });
+
+  test('shims that sleep are found again, and exits that woke them are told once', async (t) => {
+    const bed = await TestBed.open(t, { runtime, environment: { BERTH_SLEEP_AFTER_SECONDS: '1' } });
+    await bed.runDetached({ id: 'stays', command: ['sleep', '1000'] });
+    await bed.runDetached({ id: 'ends', command: when('go', 'exit 6') });
+    const shims = [await bed.taskPid('stays'), await bed.taskPid('ends')].map((pid) => statOf(pid)?.parent ?? 0);
+    await bed.containerd.kill();
+    await until('both shims sleep', () => shims.every(isAsleep), 15_000);
+    say(bed, 'go');
+    await sleep(300);
+    await bed.containerd.start();
+    await until('containerd is told of the exit', () => toldExits(bed) >= 1, redeliveryMilliseconds);
+    assert.deepEqual(await Promise.all(['stays', 'ends'].map((id) => bed.taskStatus(id))), ['RUNNING', 'STOPPED']);
+    await until('both sleep again', () => shims.every(isAsleep), 15_000);
+    const exec = await bed.ctr(['tasks', 'exec', '--exec-id', 'wakes', 'stays', 'echo', 'awake']);
+    assert.deepEqual(exec, { code: 0, stdout: 'awake\n', stderr: '' });
+    assert.match((await bed.ctr(['tasks', 'delete', 'ends'])).stderr, /exit code 6/);
+    assert.equal(toldExits(bed), 2, 'the exits of the container and of the exec');
   });
 
   test('whatever it was doing: nothing is lost, stuck or left', async (t) => {

@@ -3,13 +3,15 @@ import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { withEachRuntime } from '../support/each-runtime.ts';
 import { markedCgroups, markedProcesses } from '../support/leftovers.ts';
+import { statOf } from '../support/process-tree.ts';
 import { TestBed } from '../support/test-bed.ts';
 import { until } from '../support/until.ts';
 
 /** The shim that holds a container: the parent of its first process. */
-function parentOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+function shimOf(pid: number): number {
+  const stat = statOf(pid);
+  if (stat === undefined) throw new Error(`process ${pid} is gone`);
+  return stat.parent;
 }
 
 /** What there is of a container on the machine: processes in its cgroups, the cgroups, mounts below its bundle. */
@@ -35,7 +37,7 @@ withEachRuntime('a shim is killed', (runtime) => {
     const pid = await bed.taskPid('victim');
     assert.ok(tracesOf(bed, 'victim').length >= 6, tracesOf(bed, 'victim').join('\n'));
 
-    process.kill(parentOf(pid), 'SIGKILL');
+    process.kill(shimOf(pid), 'SIGKILL');
     const exit = await events.until('victim', 'exit');
     assert.equal(exit.fields['exit_status'], 137);
     await events.until('victim', 'delete');
@@ -55,7 +57,7 @@ withEachRuntime('a shim is killed', (runtime) => {
     await bed.runDetached({ id: 'victim', fromImage: true, command: ['sleep', '1000'] });
     const pid = await bed.taskPid('victim');
     await bed.containerd.kill();
-    process.kill(parentOf(pid), 'SIGKILL');
+    process.kill(shimOf(pid), 'SIGKILL');
     await bed.containerd.start();
     await until('all traces are gone', () => {
       const traces = tracesOf(bed, 'victim');
@@ -69,7 +71,7 @@ withEachRuntime('a shim is killed', (runtime) => {
     const bed = await TestBed.open(t, { runtime });
     const events = await bed.events();
     await bed.runDetached({ id: 'again', command: ['sh', '-c', 'until [ -e /go ]; do sleep 0.02; done'] });
-    const shim = parentOf(await bed.taskPid('again'));
+    const shim = shimOf(await bed.taskPid('again'));
     await bed.ctrPrints('tasks', 'exec', '--exec-id', 'go', 'again', 'touch', '/go');
     await events.until('again', 'exit');
     process.kill(shim, 'SIGKILL');

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { readlinkSync } from 'node:fs';
-import { basename } from 'node:path';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { events } from '../../src/wire/index.ts';
@@ -8,8 +6,7 @@ import { AttachClient } from '../support/attach-client.ts';
 import { processSpec, sandboxIdAnnotation } from '../support/bundle.ts';
 import { withEachRuntime } from '../support/each-runtime.ts';
 import { FifoWriter } from '../support/fifo.ts';
-import { shimBinary } from '../support/paths.ts';
-import { hasEnded, privateMemoryBytes, processTree } from '../support/process-tree.ts';
+import { hasEnded, isAsleep, privateMemoryBytes, processTree } from '../support/process-tree.ts';
 import { ShimBed } from '../support/shim-bed.ts';
 import type { ShimClient } from '../support/shim-client.ts';
 import { until } from '../support/until.ts';
@@ -17,9 +14,6 @@ import { until } from '../support/until.ts';
 const sigkill = 9;
 const env = { BERTH_SLEEP_AFTER_SECONDS: '1' };
 const maxSleepingBytes = 256 * 1024;
-
-/** Looks without calling the shim, which would wake it. */
-const isAsleep = (shim: number) => basename(readlinkSync(`/proc/${shim}/exe`)) === basename(shimBinary);
 
 async function fallAsleep(client: ShimClient): Promise<number> {
   const shim = await client.shimPid();

@@ -112,6 +112,21 @@ export async function settled(look: () => string[]): Promise<string[]> {
   }
 }
 
+const open = new Set<Scratch>();
+
+/** Has all that a test makes removed should this process be told to end (a Ctrl-C, the run's time is up) before `sweep` is called. */
+export function sweepWhenInterrupted(scratch: Scratch): void {
+  if (open.size === 0)
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void sweepOpen());
+  open.add(scratch);
+}
+
+async function sweepOpen(): Promise<void> {
+  // Mount namespaces end with this process.
+  for (const scratch of open) await sweep(scratch, () => Promise.resolve());
+  process.exit(1);
+}
+
 /** Removes all that a test made, whatever state it is in: its processes, then its mounts and cgroups, then its folder. */
 export async function sweep(scratch: Scratch, unmountAll: () => Promise<void>): Promise<void> {
   for (let round = 0; round < 40; round++) {
@@ -127,6 +142,7 @@ export async function sweep(scratch: Scratch, unmountAll: () => Promise<void>): 
   ]);
   for (const path of cgroups.sort().reverse()) ifThere(() => rmdirSync(path), undefined);
   rmSync(scratch.folder, { recursive: true, force: true });
+  open.delete(scratch);
 }
 
 /** The network namespace of a process, as the kernel names it. */

@@ -1,4 +1,6 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { basename } from 'node:path';
+import { shimBinary } from './paths.ts';
 
 /** What /proc/PID/stat says, as far as it is used here. */
 export interface ProcessStat {
@@ -35,6 +37,11 @@ export function statOf(pid: number): ProcessStat | undefined {
 export function hasEnded(pid: number): boolean {
   const state = statOf(pid)?.state;
   return state === undefined || state === 'Z';
+}
+
+/** Whether a shim of ours has gone to sleep: its program is then the keeper, and no longer a JavaScript host. Does not wake it. */
+export function isAsleep(shim: number): boolean {
+  return basename(readlinkSync(`/proc/${shim}/exe`)) === basename(shimBinary);
 }
 
 export function allProcesses(): ProcessStat[] {

@@ -4,7 +4,7 @@ import type { TestContext } from 'node:test';
 import { type BundleOptions, makeBundle } from './bundle.ts';
 import { EventsSink } from './events-sink.ts';
 import { FifoReader, makeFifos } from './fifo.ts';
-import { leftovers, settled, sweep } from './leftovers.ts';
+import { leftovers, settled, sweep, sweepWhenInterrupted } from './leftovers.ts';
 import { MountNamespace, type Place, thisMachine } from './mount-namespace.ts';
 import { type OciRuntime, ociRuntimes, shimBinary } from './paths.ts';
 import { makeBusyboxRootfs } from './rootfs.ts';
@@ -78,6 +78,7 @@ export class ShimBed implements AsyncDisposable {
   /** Opens one; with a test's context it is closed when the test ends. */
   static async open(t?: TestContext, options: ShimBedOptions = {}): Promise<ShimBed> {
     const scratch = newScratch();
+    sweepWhenInterrupted(scratch);
     const { runtime = 'runc' } = options;
     const place = options.place ?? (await MountNamespace.open({ withoutUnifiedCgroup: runtime === 'crun' }));
     const bed = new ShimBed(scratch, place, await EventsSink.listen(join(scratch.folder, 'events.sock')), options);

@@ -5,7 +5,7 @@ import { type CommandOptions, type CommandResult, command } from './command.ts';
 import { Containerd } from './containerd.ts';
 import { EventLog } from './events.ts';
 import { makeImageArchive } from './image.ts';
-import { leftovers, settled, sweep } from './leftovers.ts';
+import { leftovers, settled, sweep, sweepWhenInterrupted } from './leftovers.ts';
 import { MountNamespace, type Place } from './mount-namespace.ts';
 import { type OciRuntime, ociRuntimes } from './paths.ts';
 import { makeBusyboxRootfs } from './rootfs.ts';
@@ -49,6 +49,7 @@ export class TestBed {
   static async open(t?: TestContext, options: TestBedOptions = {}): Promise<TestBed> {
     const { runtime = 'runc' } = options;
     const scratch = newScratch();
+    sweepWhenInterrupted(scratch);
     const place = await MountNamespace.open({ withoutUnifiedCgroup: runtime === 'crun' });
     const bed = new TestBed(scratch, place, runtime, options.environment);
     t?.after(() => bed.close());

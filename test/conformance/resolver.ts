@@ -2,7 +2,7 @@
  * A name server that knows one name. The suite has containers resolve `example.com`; with this the run needs no internet, and
  * what is judged is the container's way to a name server, not the machine's.
  */
-import { createSocket } from 'node:dgram';
+import { createSocket, type Socket } from 'node:dgram';
 
 const knownName = 'example.com';
 const knownAddress = [192, 0, 2, 10];
@@ -10,14 +10,14 @@ const typeAddress = 1;
 const headerBytes = 12;
 const flagsAnswer = 0x8180;
 const flagsNoSuchName = 0x8183;
+const portDns = 53;
 
 /** The answer to one DNS message (RFC 1035), or undefined for what is no question. */
-export function answerTo(question) {
+export function answerTo(question: Buffer): Buffer | undefined {
   if (question.length < headerBytes || question.readUInt16BE(4) !== 1) return undefined;
-  const labels = [];
+  const labels: string[] = [];
   let at = headerBytes;
-  while (at < question.length && question[at] !== 0) {
-    const length = question[at];
+  for (let length = question[at]; length; length = question[at]) {
     labels.push(question.toString('latin1', at + 1, at + 1 + length));
     at += 1 + length;
   }
@@ -34,15 +34,15 @@ export function answerTo(question) {
 }
 
 /** Serves on 127.0.0.1:53 until closed. */
-export async function startResolver() {
+export async function startResolver(): Promise<Socket> {
   const socket = createSocket('udp4');
   socket.on('message', (question, peer) => {
     const answer = answerTo(question);
     if (answer) socket.send(answer, peer.port, peer.address);
   });
-  await new Promise((listening, failed) => {
+  await new Promise<void>((listening, failed) => {
     socket.once('error', failed);
-    socket.bind(53, '127.0.0.1', listening);
+    socket.bind(portDns, '127.0.0.1', listening);
   });
   return socket;
 }
