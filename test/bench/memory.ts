@@ -23,7 +23,7 @@ const memory = (id: string, title: string, means: string): Metric => ({
 });
 
 const summed =
-  'Private_Clean and Private_Dirty of smaps_rollup, summed over all processes of a shim, those of containers not counted';
+  'Private_Clean and Private_Dirty of smaps_rollup, summed over all processes of a shim, those of containers not counted, nor memory files and what the kernel holds';
 
 export const memoryMetrics = {
   active: memory(

@@ -11,7 +11,6 @@ export interface Test {
   output: string[];
 }
 
-// eslint-disable-next-line no-control-regex -- it is the mark
 const mark = /\x16/g;
 const started = /^=== RUN\s+(\S+)$/;
 const continued = /^=== (?:CONT|NAME)\s*(\S*)$/;

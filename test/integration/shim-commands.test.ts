@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { bootstrap, packAny, protobuf, runc, task, types } from '../../src/wire/index.ts';
 import { sandboxIdAnnotation } from '../support/bundle.ts';
@@ -71,6 +71,18 @@ describe('shim start', () => {
     const { form, version, protocol, address } = client.bootstrap;
     assert.deepEqual({ form, version, protocol }, { form: 'protobuf', version: 3, protocol: 'ttrpc' });
     assert.ok(address.startsWith(`unix://${socketDir}/`), address);
+  });
+
+  test('leaves a shim in a session of its own, which only root can reach', async (t) => {
+    const bed = await ShimBed.open(t);
+    const client = await bed.shim('one', ['true']);
+    const pid = await client.shimPid();
+    const [, , group, session] = readFileSync(`/proc/${pid}/stat`, 'latin1')
+      .replace(/^.*\) /s, '')
+      .split(' ');
+    assert.deepEqual([Number(group), Number(session)], [pid, pid]);
+    const { mode, uid } = statSync(client.pathOf(client.bootstrap.address));
+    assert.deepEqual([mode & 0o777, uid], [0o600, 0]);
   });
 
   test('for a container whose shim is there already gives the same address', async (t) => {
