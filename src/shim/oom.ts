@@ -3,6 +3,9 @@ import { openOomNotifier, readOomKills, type NativeAddon } from '../linux/index.
 import type { Container } from './container.ts';
 import { pollIn, pollPriority, type Reactor } from './reactor.ts';
 
+/** When the counter is read again after a notification, milliseconds. */
+const lookAgainMs = [10, 100, 1000];
+
 /**
  * Tells of OOM kills in containers' cgroups. The kernel's counter is the truth; its notification (an eventfd on cgroup v1, a
  * change of `memory.events` on v2) only says when to look, and the end of the container is one more occasion. So a kill is told
@@ -32,6 +35,8 @@ export class OomWatcher {
     };
     this.#watches.set(container.id, watch);
     this.#arm(container);
+    // A kill that has woken the shim, or came while it was replaced.
+    this.#look(container);
   }
 
   #arm(container: Container): void {
@@ -39,11 +44,22 @@ export class OomWatcher {
     if (watch === undefined) return;
     this.#reactor.watch(watch.id, watch.fd, watch.bits, () => {
       watch.acknowledge();
-      this.check(container);
+      this.#look(container);
       // A cgroup that is gone notifies for ever: then there is nothing more to come.
       if (readOomKills(container.record.cgroups) === undefined) this.unwatch(container.id);
       else this.#arm(container);
     });
+  }
+
+  /** Now and, as cgroup v1 notifies before it counts, a few times soon. */
+  #look(container: Container): void {
+    const watch = this.#watches.get(container.id);
+    for (const delayMs of lookAgainMs) {
+      setTimeout(() => {
+        if (this.#watches.get(container.id) === watch) this.check(container);
+      }, delayMs).unref();
+    }
+    this.check(container);
   }
 
   /** Reports kills that were not reported yet. */

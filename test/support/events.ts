@@ -62,8 +62,4 @@ export class EventLog {
     };
     return await until(`the event ${topic} of ${container}`, probe, withinMilliseconds);
   }
-
-  async close(): Promise<void> {
-    await this.#running.kill();
-  }
 }

@@ -1,4 +1,4 @@
-import { type Dirent, readFileSync, readdirSync, readlinkSync, rmSync, rmdirSync } from 'node:fs';
+import { type Dirent, readFileSync, readdirSync, rmSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Place } from './mount-namespace.ts';
@@ -144,6 +144,3 @@ export async function sweep(scratch: Scratch, unmountAll: () => Promise<void>): 
   rmSync(scratch.folder, { recursive: true, force: true });
   open.delete(scratch);
 }
-
-/** The network namespace of a process, as the kernel names it. */
-export const networkNamespaceOf = (pid: number) => readlinkSync(`/proc/${pid}/ns/net`);

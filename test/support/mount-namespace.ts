@@ -38,7 +38,10 @@ export class MountNamespace implements Place {
   static async open(options: { withoutUnifiedCgroup: boolean }): Promise<MountNamespace> {
     const steps = ['mount -t tmpfs -o mode=755 tmpfs /run'];
     if (options.withoutUnifiedCgroup)
-      steps.push('if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi');
+      steps.push(
+        // What crun makes where the cgroup2 mount was goes into a file system that vanishes with the namespace.
+        'if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; mount -t tmpfs berth-test /sys/fs/cgroup/unified; fi',
+      );
     // It ends when this process does, however that ends, since its input then does.
     const script = [...steps, 'echo ready', 'exec cat >/dev/null'].join('\n');
     const args = ['--mount', '--propagation', 'private', 'sh', '-e', '-c', script];

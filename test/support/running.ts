@@ -48,10 +48,6 @@ export class Running {
     this.#child.stdin.write(input);
   }
 
-  endInput(): void {
-    this.#child.stdin.end();
-  }
-
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     if (this.#hasExited) return;
     this.#child.kill(signal);

@@ -14,7 +14,9 @@
 /* Node raises the soft limit of open descriptors to the hard one: its children shall have the one from before. */
 #define OPEN_FILES "BERTH_OPEN_FILES="
 
-static const char *const host_flags[] = { "--disable-sigusr1", "--no-warnings" };
+/* No debugger by signal; no words on stderr; and a young generation of 1 MB, so that garbage is collected before it has
+   grown the process (V8 would let 1,000 execs take 20 MB more). */
+static const char *const host_flags[] = { "--disable-sigusr1", "--no-warnings", "--max-semi-space-size=1" };
 #define FLAG_COUNT (sizeof host_flags / sizeof *host_flags)
 
 /* Writes <folder of this program>/../<rest>. 0, or -1: errno. */
