@@ -43,6 +43,7 @@ function startShim() {
   return stdout.trim().replace('unix://', '');
 }
 
+/** One container's life. Returns the shim's pid. */
 async function live(client) {
   const call = (method, request) => client.call(taskV3, method, { id, ...request }, { timeoutMs });
   const files = { stdout: `file://${folder}/out`, stderr: `file://${folder}/err` };
@@ -50,6 +51,7 @@ async function live(client) {
   await call('Create', { bundle: folder, ...files, options });
   await call('Start', {});
   await call('State', {});
+  const { shimPid } = await call('Connect', {});
   await call('Exec', { execId: 'one', ...files, spec: packJson(ociType.process, { args: ['true'], cwd: '/' }) });
   await call('Start', { execId: 'one' });
   await call('Wait', { execId: 'one' });
@@ -58,6 +60,7 @@ async function live(client) {
   await call('Wait', {});
   await call('Delete', {});
   await client.call(sandboxV1, 'Platform', {}, { timeoutMs });
+  return shimPid;
 }
 
 rmSync(cache, { force: true });
@@ -65,13 +68,14 @@ try {
   writeFileSync(join(folder, 'config.json'), '{"ociVersion":"1.0.2","linux":{"namespaces":[{"type":"pid"}]}}');
   writeFileSync(join(folder, 'runtime'), standIn, { mode: 0o755 });
   const client = new Client(await connect(startShim(), { timeoutMs }));
-  const { shimPid } = await client.call(taskV3, 'Connect', { id }, { timeoutMs });
+  let shimPid = 0;
   try {
-    await live(client);
+    shimPid = await live(client);
   } finally {
     await client.call(taskV3, 'Shutdown', { id }, { timeoutMs });
     client.close();
   }
+  // It writes what it has compiled when it ends.
   for (let waited = 0; isAlive(shimPid) && waited < timeoutMs; waited += 10)
     await new Promise((done) => setTimeout(done, 10));
   if (!existsSync(cache)) throw new Error('the shim has left no compiled code behind');

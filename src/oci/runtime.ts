@@ -78,35 +78,35 @@ export class OciRuntime {
   }
 
   /** Makes the container; its first process waits for `start`. Returns that process's pid. */
-  async create(id: string, options: CreateOptions, signal?: AbortSignal): Promise<number> {
+  async create(id: string, options: CreateOptions): Promise<number> {
     try {
-      return await this.#create(id, options, signal);
+      return await this.#create(id, options);
     } catch (error) {
       // crun before 1.10 takes no other version number than 1.0, although the specification has only had additions since.
       const refusesVersion = error instanceof RuntimeError && error.message.includes('unknown version specified');
       if (!refusesVersion || !lowerSpecVersion(options.bundle)) throw error;
-      return await this.#create(id, options, signal);
+      return await this.#create(id, options);
     }
   }
 
-  async #create(id: string, options: CreateOptions, signal?: AbortSignal): Promise<number> {
+  async #create(id: string, options: CreateOptions): Promise<number> {
     const flags = ['--bundle', options.bundle, '--pid-file', options.pidFile];
     if (options.noPivot) flags.push('--no-pivot');
     if (options.noNewKeyring) flags.push('--no-new-keyring');
-    await this.#run('create', [...flags, ...consoleFlags(options.stdio), id], options.stdio, signal);
+    await this.#run('create', [...flags, ...consoleFlags(options.stdio), id], options.stdio);
     return this.#readPid('create', options.pidFile);
   }
 
-  async start(id: string, signal?: AbortSignal): Promise<void> {
-    await this.#run('start', [id], undefined, signal);
+  async start(id: string): Promise<void> {
+    await this.#run('start', [id], undefined);
   }
 
   /** Starts one more process in the container, detached. Returns its pid. */
-  async exec(id: string, options: ExecOptions, signal?: AbortSignal): Promise<number> {
+  async exec(id: string, options: ExecOptions): Promise<number> {
     writeFileSync(options.specFile, JSON.stringify(options.spec), { mode: 0o600 });
     try {
       const flags = ['--process', options.specFile, '--detach', '--pid-file', options.pidFile];
-      await this.#run('exec', [...flags, ...consoleFlags(options.stdio), id], options.stdio, signal);
+      await this.#run('exec', [...flags, ...consoleFlags(options.stdio), id], options.stdio);
       return this.#readPid('exec', options.pidFile);
     } finally {
       unlinkQuietly(options.specFile);
@@ -115,34 +115,34 @@ export class OciRuntime {
   }
 
   /** Removes what the runtime keeps of the container. `force` kills its processes first. A container it does not know is no error. */
-  async delete(id: string, force: boolean, signal?: AbortSignal): Promise<void> {
+  async delete(id: string, force: boolean): Promise<void> {
     try {
-      await this.#run('delete', force ? ['--force', id] : [id], undefined, signal);
+      await this.#run('delete', force ? ['--force', id] : [id], undefined);
     } catch (error) {
       if (error instanceof RuntimeError && error.reason === 'not-found') return;
       throw error;
     }
   }
 
-  async pause(id: string, signal?: AbortSignal): Promise<void> {
-    await this.#run('pause', [id], undefined, signal);
+  async pause(id: string): Promise<void> {
+    await this.#run('pause', [id], undefined);
   }
 
-  async resume(id: string, signal?: AbortSignal): Promise<void> {
-    await this.#run('resume', [id], undefined, signal);
+  async resume(id: string): Promise<void> {
+    await this.#run('resume', [id], undefined);
   }
 
   /** Applies `LinuxResources` (JSON of the runtime specification). `file` is a path to write them to for the runtime. */
-  async update(id: string, resources: string, file: string, signal?: AbortSignal): Promise<void> {
+  async update(id: string, resources: string, file: string): Promise<void> {
     writeFileSync(file, resources, { mode: 0o600 });
     try {
-      await this.#run('update', ['--resources', file, id], undefined, signal);
+      await this.#run('update', ['--resources', file, id], undefined);
     } finally {
       unlinkQuietly(file);
     }
   }
 
-  async checkpoint(id: string, options: CheckpointOptions, signal?: AbortSignal): Promise<void> {
+  async checkpoint(id: string, options: CheckpointOptions): Promise<void> {
     mkdirSync(options.workPath, { recursive: true, mode: 0o700 });
     const flags = ['--image-path', options.imagePath, '--work-path', options.workPath];
     if (options.parentPath !== undefined) flags.push('--parent-path', options.parentPath);
@@ -153,22 +153,22 @@ export class OciRuntime {
     if (options.fileLocks) flags.push('--file-locks');
     if (options.cgroupsMode !== '') flags.push('--manage-cgroups-mode', options.cgroupsMode);
     for (const namespace of options.emptyNamespaces) flags.push('--empty-ns', namespace);
-    await this.#run('checkpoint', [...flags, id], undefined, signal);
+    await this.#run('checkpoint', [...flags, id], undefined);
   }
 
   /** Makes a running container from a checkpoint. Returns its first process's pid. */
-  async restore(id: string, options: RestoreOptions, signal?: AbortSignal): Promise<number> {
+  async restore(id: string, options: RestoreOptions): Promise<number> {
     mkdirSync(options.workPath, { recursive: true, mode: 0o700 });
     const flags = ['--bundle', options.bundle, '--pid-file', options.pidFile, '--detach'];
     flags.push('--image-path', options.imagePath, '--work-path', options.workPath);
     if (options.parentPath !== undefined) flags.push('--parent-path', options.parentPath);
     if (options.noPivot) flags.push('--no-pivot');
-    await this.#run('restore', [...flags, ...consoleFlags(options.stdio), id], options.stdio, signal);
+    await this.#run('restore', [...flags, ...consoleFlags(options.stdio), id], options.stdio);
     return this.#readPid('restore', options.pidFile);
   }
 
   /** What `RUNTIME features` prints (runc 1.1 and later, crun 1.9 and later), or undefined for a runtime without it. */
-  async features(signal?: AbortSignal): Promise<string | undefined> {
+  async features(): Promise<string | undefined> {
     const output = this.#capture();
     try {
       const command = {
@@ -176,19 +176,18 @@ export class OciRuntime {
         argv: [this.#options.binary, 'features'],
         fds: [-1, output.fd, -1],
       };
-      const { exitCode } = await this.#runner.run(command, this.#deadline(signal));
+      const { exitCode } = await this.#runner.run(command, this.#deadline());
       return exitCode === 0 ? output.text() : undefined;
     } finally {
       output.close();
     }
   }
 
-  #deadline(signal?: AbortSignal): AbortSignal {
-    const timeout = AbortSignal.timeout(this.#options.timeoutSeconds * 1000);
-    return signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
+  #deadline(): AbortSignal {
+    return AbortSignal.timeout(this.#options.timeoutSeconds * 1000);
   }
 
-  async #run(verb: string, args: string[], stdio: ProcessStdio | undefined, signal?: AbortSignal): Promise<void> {
+  async #run(verb: string, args: string[], stdio: ProcessStdio | undefined): Promise<void> {
     const { binary, root, systemdCgroup } = this.#options;
     const logPath = `${this.#options.logPath}.${++this.#calls}`;
     const globals = ['--root', root, '--log', logPath, '--log-format', 'json'];
@@ -196,7 +195,7 @@ export class OciRuntime {
     // What the runtime itself prints is wanted only when it is not the container's own stdio that it would print to.
     const output = stdio !== undefined && 'fds' in stdio ? undefined : this.#capture();
     const fds = output === undefined ? (stdio as { fds: number[] }).fds : [-1, output.fd, output.fd];
-    const deadline = this.#deadline(signal);
+    const deadline = this.#deadline();
     try {
       const { exitCode } = await this.#call(
         verb,
@@ -216,14 +215,14 @@ export class OciRuntime {
       return await this.#runner.run(command, deadline);
     } catch (error) {
       if (deadline.aborted) {
-        const name = (deadline.reason as { name?: string } | undefined)?.name;
-        const why =
-          name === 'TimeoutError'
-            ? `gave no result within ${this.#options.timeoutSeconds} s`
-            : 'was given up by the caller';
-        throw new RuntimeError(`OCI runtime ${verb} failed: ${this.#options.binary} ${why} and was killed`, 'timeout', {
-          cause: error,
-        });
+        const seconds = this.#options.timeoutSeconds;
+        throw new RuntimeError(
+          `OCI runtime ${verb} failed: ${this.#options.binary} gave no result within ${seconds} s and was killed`,
+          'timeout',
+          {
+            cause: error,
+          },
+        );
       }
       const { code, message } = error as { code?: string; message: string };
       const text = `OCI runtime ${verb} failed: cannot run ${this.#options.binary}: ${message}`;

@@ -1,12 +1,14 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
+import { removeCgroups } from '../linux/index.ts';
 import { hasOwnPidNamespace, initPidPath, type Spec } from '../oci/index.ts';
 import { Code, TtrpcError } from '../ttrpc/index.ts';
 import type { task } from '../wire/index.ts';
 import { containerEvents } from './container-events.ts';
 import { Container } from './container.ts';
 import type { ShimContext } from './context.ts';
+import { specCgroups } from './spec-cgroups.ts';
 import { checkId } from './ids.ts';
 import { connectProcess } from './process-start.ts';
 import { newProcessRecord } from './process.ts';
@@ -14,6 +16,10 @@ import { containerRecordFile, writeRecord, type ContainerRecord } from './record
 import { mountRootfs, unmountRootfs } from './rootfs.ts';
 import { readRuntimeOptions, resolveRuntime } from './runtime-options.ts';
 import { allowedOomScoreAdj } from './shim-process.ts';
+
+type Undo = () => void | Promise<void>;
+
+const cgroupTimeoutMs = 2000;
 
 /** Lets the sandbox, when there is one, make the container's configuration a member's; says whether it changed anything. */
 export type SpecAdapter = (spec: Spec) => boolean;
@@ -26,14 +32,13 @@ export async function createContainer(
   request: task.CreateTaskRequest,
   adapt: SpecAdapter,
   context: ShimContext,
-  signal: AbortSignal,
 ): Promise<Container> {
   checkId(request.id, 'container id');
   const { bundle } = request;
   const spec = readSpec(bundle);
   if (adapt(spec) || clampOomScore(spec, context)) writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec));
   const record = newRecord(request, spec, context);
-  const undo: (() => void | Promise<void>)[] = [];
+  const undo: Undo[] = [];
   try {
     undo.push(() => {
       context.records.forget(record);
@@ -46,7 +51,9 @@ export async function createContainer(
       mountRootfs(request.rootfs, bundle, context.native);
     }
     const container = new Container(record, context);
-    if (request.checkpoint === '') await runCreate(container, context, undo, signal);
+    // A runtime that was killed half way may have forgotten the cgroups that it had made.
+    undo.push(() => removeCgroups(specCgroups(spec, record.id), AbortSignal.timeout(cgroupTimeoutMs)));
+    if (request.checkpoint === '') await runCreate(container, context, undo);
     context.events.publish(containerEvents.create(container, request.rootfs));
     container.save();
     if (request.checkpoint === '') container.watchInit();
@@ -57,12 +64,7 @@ export async function createContainer(
   }
 }
 
-async function runCreate(
-  container: Container,
-  context: ShimContext,
-  undo: (() => void | Promise<void>)[],
-  signal: AbortSignal,
-): Promise<void> {
+async function runCreate(container: Container, context: ShimContext, undo: Undo[]): Promise<void> {
   const { record, runtime, init } = container;
   const { bundle } = record;
   undo.push(() => init.closeStdio());
@@ -73,13 +75,7 @@ async function runCreate(
     noPivot: record.runtime.noPivotRoot,
     noNewKeyring: record.runtime.noNewKeyring,
   };
-  await connectProcess(
-    init,
-    container,
-    context,
-    (stdio) => runtime.create(record.id, { ...options, stdio }, signal),
-    signal,
-  );
+  await connectProcess(init, container, context, (stdio) => runtime.create(record.id, { ...options, stdio }));
   container.adoptInit();
 }
 

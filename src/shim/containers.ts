@@ -46,14 +46,14 @@ export class Containers {
   }
 
   /** @throws TtrpcError ALREADY_EXISTS */
-  async create(request: task.CreateTaskRequest, signal: AbortSignal): Promise<Container> {
+  async create(request: task.CreateTaskRequest): Promise<Container> {
     const { id } = request;
     if (this.#containers.has(id) || this.#reserved.has(id)) {
       throw new TtrpcError(Code.AlreadyExists, `container "${id}" already exists`);
     }
     this.#reserved.add(id);
     try {
-      const container = await createContainer(request, this.#adapt, this.#context, signal);
+      const container = await createContainer(request, this.#adapt, this.#context);
       this.#containers.set(id, container);
       this.#context.record.containers.push(container.record);
       return container;

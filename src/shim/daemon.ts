@@ -99,7 +99,9 @@ export class Daemon {
     });
     this.#listener = new Listener(listener, native, reactor);
     this.#replacement = new Replacement(this.#context, this.#server, this.#listener, this.#publisher, this.#attach);
-    this.#idle = new IdleWatch(this.#context, this.#replacement);
+    this.#idle = new IdleWatch(this.#context, this.#replacement, () => {
+      this.#leave();
+    });
     this.#register();
     this.#begin(handedOver);
   }

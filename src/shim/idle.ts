@@ -9,6 +9,8 @@ const maxIdleSeconds = 600;
 const awakeForEventsMs = 60_000;
 /** and then this often. (A manager that starts connects to its shims, which wakes them at once.) */
 const wakeForEventsMs = 60_000;
+/** How long a shim stays that has nothing to look after, and nobody who could give it something. */
+const abandonedMs = 10_000;
 
 /** The idle time before the next sleep, after one that lasted this long: it doubles while requests come often. */
 export function nextIdleSeconds(current: number, configured: number, sleptMs: number, wokenByRequest: boolean): number {
@@ -16,46 +18,71 @@ export function nextIdleSeconds(current: number, configured: number, sleptMs: nu
   return Math.min(Math.max(current, configured) * 2, maxIdleSeconds);
 }
 
-/** Sends the shim to sleep when nothing has happened for a while. */
+/**
+ * Looks at a shim in which nothing has happened for a while: it sleeps, or goes, when its manager has died between starting it
+ * and giving it a container.
+ */
 export class IdleWatch {
   readonly #context: ShimContext;
   readonly #replacement: Replacement;
+  readonly #leave: () => void;
   #lastActivityMs = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(context: ShimContext, replacement: Replacement) {
+  constructor(context: ShimContext, replacement: Replacement, leave: () => void) {
     this.#context = context;
     this.#replacement = replacement;
+    this.#leave = leave;
   }
 
   /** Something has happened. */
   active(): void {
     this.#lastActivityMs = Date.now();
-    if (this.#timer === undefined && this.#context.config.sleepAfterSeconds > 0) this.#schedule(this.#idleMs);
+    if (this.#timer === undefined) this.#schedule(Math.min(this.#sleepAfterMs, abandonedMs));
   }
 
-  get #idleMs(): number {
-    return this.#context.record.idleSeconds * 1000;
+  get #sleepAfterMs(): number {
+    const { config, record, events } = this.#context;
+    if (config.sleepAfterSeconds === 0) return Infinity;
+    const idleMs = record.idleSeconds * 1000;
+    return events.pending > 0 ? Math.max(awakeForEventsMs, idleMs) : idleMs;
+  }
+
+  get #isAbandoned(): boolean {
+    const { containers, sandbox } = this.#context.record;
+    return containers.length === 0 && sandbox?.state !== 'ready' && !this.#replacement.hasConnections;
   }
 
   #schedule(milliseconds: number): void {
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      this.#check();
-    }, milliseconds);
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        this.#check();
+      },
+      Math.max(milliseconds, 1000),
+    );
   }
 
   #check(): void {
-    const { events } = this.#context;
+    const isAbandoned = this.#isAbandoned;
+    const wantedMs = isAbandoned ? abandonedMs : this.#sleepAfterMs;
     const idleMs = Date.now() - this.#lastActivityMs;
-    const wantedMs = events.pending > 0 ? Math.max(awakeForEventsMs, this.#idleMs) : this.#idleMs;
-    if (idleMs < wantedMs || !this.#replacement.isQuiet) {
-      this.#schedule(Math.max(wantedMs - idleMs, 1000));
-      return;
-    }
-    this.#replacement.sleep(events.pending > 0 ? wakeForEventsMs : 0).catch((error: unknown) => {
+    // Without an end in sight the next activity looks again.
+    if (wantedMs === Infinity) return;
+    if (idleMs < wantedMs || !this.#replacement.isQuiet) this.#schedule(wantedMs - idleMs);
+    else if (isAbandoned) this.#goAway();
+    else this.#sleep();
+  }
+
+  #goAway(): void {
+    this.#context.log.info('nothing to look after, and nobody there: the shim ends');
+    this.#leave();
+  }
+
+  #sleep(): void {
+    this.#replacement.sleep(this.#context.events.pending > 0 ? wakeForEventsMs : 0).catch((error: unknown) => {
       this.#context.log.warn('the shim stays awake', { error: inspect(error) });
-      this.#schedule(this.#idleMs);
+      this.#schedule(this.#sleepAfterMs);
     });
   }
 }

@@ -34,7 +34,7 @@ export class Loggers {
   }
 
   /** @throws TtrpcError FAILED_PRECONDITION when it cannot be started, or is not ready in time */
-  async start(program: LoggerProgram, containerId: string, signal?: AbortSignal): Promise<LoggerProcess> {
+  async start(program: LoggerProgram, containerId: string): Promise<LoggerProcess> {
     const [stdoutRead, stdoutWrite] = this.#native.pipe();
     const [stderrRead, stderrWrite] = this.#native.pipe();
     const [readyRead, readyWrite] = this.#native.pipe();
@@ -54,8 +54,7 @@ export class Loggers {
         logger.pid = 0;
       });
       for (const fd of loggerEnds.splice(0)) closeSync(fd);
-      const timeout = AbortSignal.timeout(readyTimeoutMs);
-      await this.#reactor.readable(readyRead, signal === undefined ? timeout : AbortSignal.any([signal, timeout]));
+      await this.#reactor.readable(readyRead, AbortSignal.timeout(readyTimeoutMs));
       if (logger.pid === 0) throw new Error('it ended at once');
       return logger;
     } catch (cause) {

@@ -15,7 +15,6 @@ export async function connectProcess(
   { record: { id, bundle, runtime } }: Pick<Container, 'record'>,
   context: ShimContext,
   run: (stdio: ProcessStdio) => Promise<number>,
-  signal?: AbortSignal,
 ): Promise<void> {
   const { exits, stdio, native, record } = context;
   const owner = {
@@ -27,7 +26,7 @@ export async function connectProcess(
   };
   const stopKeeping = exits.expect();
   try {
-    const prepared = await stdio.prepare(process.record.stdio, consoleSocketName(context), owner, signal);
+    const prepared = await stdio.prepare(process.record.stdio, consoleSocketName(context), owner);
     let pid = 0;
     try {
       pid = await run(prepared.forRuntime);

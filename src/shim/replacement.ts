@@ -67,6 +67,10 @@ export class Replacement {
     if (connection !== undefined) this.#transports.set(connection, transport);
   }
 
+  get hasConnections(): boolean {
+    return this.#server.connections.size > 0;
+  }
+
   /** Nothing is under way that a sleeper could not wait for. */
   get isQuiet(): boolean {
     const { activity, commands, reactor } = this.#context;

@@ -37,7 +37,7 @@ export class StdioFactory {
    * Everything that the runtime needs before it makes the process. Nothing is left behind when it throws.
    * @throws TtrpcError INVALID_ARGUMENT, NOT_FOUND for a FIFO that is not there
    */
-  async prepare(stdio: StdioRecord, name: string, owner: StdioOwner, signal?: AbortSignal): Promise<PreparedStdio> {
+  async prepare(stdio: StdioRecord, name: string, owner: StdioOwner): Promise<PreparedStdio> {
     const targets = { stdout: target(stdio.stdout), stderr: target(stdio.stderr) };
     requireFifo(stdio.stdin);
     const prepared = new PreparedStdio(this.#native, this.#reactor, stdio, targets, owner, name);
@@ -48,7 +48,7 @@ export class StdioFactory {
           : targets.stderr.kind === 'binary'
             ? targets.stderr
             : undefined;
-      if (logger !== undefined) prepared.logger = await this.#loggers.start(logger, owner.containerId, signal);
+      if (logger !== undefined) prepared.logger = await this.#loggers.start(logger, owner.containerId);
       if (stdio.terminal) prepared.openConsoleSocket();
       else prepared.openPipes();
       return prepared;

@@ -38,8 +38,8 @@ export class TaskService {
   handlers() {
     return {
       State: wrap((request: task.StateRequest) => this.#state(request)),
-      Create: wrap(async (request: task.CreateTaskRequest, { signal }) => {
-        const container = await this.#containers.create(request, signal);
+      Create: wrap(async (request: task.CreateTaskRequest) => {
+        const container = await this.#containers.create(request);
         return { pid: container.init.record.pid };
       }),
       Start: wrap(async (request: task.StartRequest) => {
@@ -89,10 +89,9 @@ export class TaskService {
       Stats: wrap((request: task.StatsRequest) => ({
         stats: cgroupMetricsAny(this.#containers.get(request.id).metrics()),
       })),
-      // Answers for a container that does not exist too: callers learn the shim's pid this way.
       Connect: wrap((request: task.ConnectRequest) => ({
         shimPid: process.pid,
-        taskPid: this.#containers.find(request.id)?.init.record.pid ?? 0,
+        taskPid: this.#pidOf(request.id),
         version,
       })),
       Shutdown: wrap(() => {
@@ -101,6 +100,17 @@ export class TaskService {
         return {};
       }),
     };
+  }
+
+  /**
+   * Of a container or of the sandbox. A manager that has died between starting a shim and creating the container learns here, when
+   * it is back, that there is nothing to take over.
+   * @throws TtrpcError NOT_FOUND
+   */
+  #pidOf(id: string): number {
+    const { sandbox } = this.#context.record;
+    if (sandbox?.id === id) return sandbox.pid;
+    return this.#containers.get(id).init.record.pid;
   }
 
   #state(request: task.StateRequest): Init<task.StateResponse> {
