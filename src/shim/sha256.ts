@@ -1,6 +1,6 @@
 /**
- * SHA-256 (FIPS 180-4) of a short text, in hex. Node's own is in `node:crypto`, which takes 11 ms to load where the whole shim takes
- * 30 to start: too much for one name.
+ * SHA-256 (FIPS 180-4) of a short text, in hex. Node's own is in `node:crypto`, which takes a good part of the time to load that the
+ * whole shim takes to start: too much for one name.
  */
 export function sha256(text: string): string {
   const words = paddedWords(Buffer.from(text));

@@ -1,6 +1,7 @@
 import { type Dirent, readFileSync, readdirSync, rmSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { onExit } from 'signal-exit';
 import type { Place } from './mount-namespace.ts';
 import { type Scratch, markVariable } from './scratch.ts';
 
@@ -113,34 +114,46 @@ export async function settled(look: () => string[]): Promise<string[]> {
 }
 
 const open = new Set<Scratch>();
+let watching = false;
 
-/** Has all that a test makes removed should this process be told to end (a Ctrl-C, the run's time is up) before `sweep` is called. */
+/** Has all that a test makes removed should this process end (a Ctrl-C, the run's time is up) before `sweep` is called. */
 export function sweepWhenInterrupted(scratch: Scratch): void {
-  if (open.size === 0)
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void sweepOpen());
   open.add(scratch);
-}
-
-async function sweepOpen(): Promise<void> {
+  if (watching) return;
+  watching = true;
   // Mount namespaces end with this process.
-  for (const scratch of open) await sweep(scratch, () => Promise.resolve());
-  process.exit(1);
+  onExit(() => {
+    for (const left of open) {
+      endProcesses(left);
+      removeFiles(left);
+    }
+  });
 }
 
 /** Removes all that a test made, whatever state it is in: its processes, then its mounts and cgroups, then its folder. */
 export async function sweep(scratch: Scratch, unmountAll: () => Promise<void>): Promise<void> {
+  endProcesses(scratch);
+  await unmountAll();
+  removeFiles(scratch);
+  open.delete(scratch);
+}
+
+/** Waits without an event loop: it is also called when there is none any more. */
+function endProcesses(scratch: Scratch): void {
+  const clock = new Int32Array(new SharedArrayBuffer(4));
   for (let round = 0; round < 40; round++) {
     const running = markedProcesses(scratch);
-    if (running.length === 0) break;
+    if (running.length === 0) return;
     for (const { pid } of running) ifThere(() => process.kill(pid, 'SIGKILL'), false);
-    await sleep(50);
+    Atomics.wait(clock, 0, 0, 50);
   }
-  await unmountAll();
+}
+
+function removeFiles(scratch: Scratch): void {
   const cgroups = foldersNamed(scratch.mark, cgroupRoot, cgroupDepth).flatMap((path) => [
     path,
     ...foldersNamed('', path, 2),
   ]);
   for (const path of cgroups.sort().reverse()) ifThere(() => rmdirSync(path), undefined);
   rmSync(scratch.folder, { recursive: true, force: true });
-  open.delete(scratch);
 }
