@@ -8,6 +8,8 @@ import {
   type MethodNames,
   type RequestOf,
   type ResponseOf,
+  Code,
+  TtrpcError,
 } from '../../src/ttrpc/index.ts';
 import {
   bootstrap,
@@ -270,8 +272,17 @@ export class ShimClient implements AsyncDisposable {
 
   /** The shim's own pid. It does not change in a shim's life. */
   async shimPid(): Promise<number> {
-    this.#pid ??= (await this.task('Connect', { id: this.id })).shimPid;
-    return this.#pid;
+    return (this.#pid ??= await this.#askPid());
+  }
+
+  /** Our own service tells it before there is a container; other shims have only Connect. */
+  async #askPid(): Promise<number> {
+    try {
+      return (await this.berth('Info', {})).pid;
+    } catch (error) {
+      if (!(error instanceof TtrpcError) || error.code !== Code.Unimplemented) throw error;
+      return (await this.task('Connect', { id: this.id })).shimPid;
+    }
   }
 
   /** All processes in the container, as pids of the machine. */
