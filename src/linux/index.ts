@@ -26,4 +26,4 @@ export type { CgroupMetricsV1 } from './cgroups/metrics-v1.ts';
 export type { CgroupMetricsV2 } from './cgroups/metrics-v2.ts';
 export { openOomNotifier, readOomKills } from './cgroups/memory-kills.ts';
 export type { OomNotifier } from './cgroups/memory-kills.ts';
-export { killCgroup, processesInCgroups, removeCgroups } from './cgroups/processes.ts';
+export { diesFrozen, killCgroup, processesInCgroups, removeCgroups, thawCgroup } from './cgroups/processes.ts';

@@ -26,6 +26,6 @@ export function classifyRuntimeMessage(message: string): RuntimeFailure {
     return 'not-found';
   if (/container not running|no such process|already finished|is not running|not in a running state/.test(text))
     return 'not-running';
-  if (/already exists|given id is already|id already in use/.test(text)) return 'exists';
+  if (/container .*already exists|given id .*exists|id already in use/.test(text)) return 'exists';
   return 'failed';
 }

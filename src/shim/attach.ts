@@ -92,6 +92,7 @@ export class AttachService {
       // none was left behind
     }
     record.attach = { path, listener: native.listenUnix(path, backlog, 0o600), tokens: [], clients: [] };
+    this.#context.saveNow();
     this.#accept(record.attach);
     return record.attach;
   }
@@ -100,8 +101,11 @@ export class AttachService {
     const { reactor, native } = this.#context;
     if (this.#acceptWatch === 0) this.#acceptWatch = reactor.nextId();
     reactor.watch(this.#acceptWatch, attach.listener, pollIn, () => {
-      for (let fd = native.accept(attach.listener); fd >= 0; fd = native.accept(attach.listener)) this.#greet(fd);
-      if (this.#context.record.attach !== null) this.#accept(attach);
+      try {
+        for (let fd = native.accept(attach.listener); fd >= 0; fd = native.accept(attach.listener)) this.#greet(fd);
+      } finally {
+        if (this.#context.record.attach !== null) this.#accept(attach);
+      }
     });
   }
 

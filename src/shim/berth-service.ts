@@ -4,9 +4,9 @@ import type { AttachService } from './attach.ts';
 import type { Container } from './container.ts';
 import type { Containers } from './containers.ts';
 import type { ShimContext } from './context.ts';
+import { doing, waiting } from './handlers.ts';
 import type { Replacement } from './replacement.ts';
 import { spoolPath } from './stdio.ts';
-import { wrap } from './task-service.ts';
 import { version } from './version.ts';
 
 /** berth.shim.v1.Shim: what no other shim has. */
@@ -24,6 +24,7 @@ export class BerthService {
   }
 
   handlers() {
+    const wrap = doing(this.#context.activity);
     return {
       Attach: wrap(({ id, execId, stdin, stdout, stderr }: shim.AttachRequest) => {
         return this.#attach.offer(id, this.#containers.get(id).process(execId), { stdin, stdout, stderr });
@@ -34,7 +35,7 @@ export class BerthService {
         return {};
       }),
       // Answered by the version that takes over: this one's call only ends when that could not be.
-      Upgrade: wrap(async () => (this.#replacement.hasUpgraded ? {} : await this.#replacement.upgrade())),
+      Upgrade: waiting(async () => (this.#replacement.hasUpgraded ? {} : await this.#replacement.upgrade())),
       Info: wrap(() => this.#info()),
     };
   }

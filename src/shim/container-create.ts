@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { removeCgroups } from '../linux/index.ts';
-import { hasOwnPidNamespace, initPidPath, type Spec } from '../oci/index.ts';
+import { hasOwnPidNamespace, initPidPath, RuntimeError, type Spec } from '../oci/index.ts';
 import { Code, TtrpcError } from '../ttrpc/index.ts';
 import type { task } from '../wire/index.ts';
 import { containerEvents } from './container-events.ts';
@@ -51,9 +51,7 @@ export async function createContainer(
       mountRootfs(request.rootfs, bundle, context.native);
     }
     const container = new Container(record, context);
-    // A runtime that was killed half way may have forgotten the cgroups that it had made.
-    undo.push(() => removeCgroups(specCgroups(spec, record.id), AbortSignal.timeout(cgroupTimeoutMs)));
-    if (request.checkpoint === '') await runCreate(container, context, undo);
+    if (request.checkpoint === '') await runCreate(container, spec, context, undo);
     context.events.publish(containerEvents.create(container, request.rootfs));
     container.save();
     if (request.checkpoint === '') container.watchInit();
@@ -64,18 +62,29 @@ export async function createContainer(
   }
 }
 
-async function runCreate(container: Container, context: ShimContext, undo: Undo[]): Promise<void> {
+async function runCreate(container: Container, spec: Spec, context: ShimContext, undo: Undo[]): Promise<void> {
   const { record, runtime, init } = container;
   const { bundle } = record;
   undo.push(() => init.closeStdio());
-  undo.push(() => runtime.delete(record.id, true));
   const options = {
     bundle,
     pidFile: initPidPath(bundle),
     noPivot: record.runtime.noPivotRoot,
     noNewKeyring: record.runtime.noNewKeyring,
   };
-  await connectProcess(init, container, context, (stdio) => runtime.create(record.id, { ...options, stdio }));
+  const forget: Undo = async () => {
+    await runtime.delete(record.id, true);
+    // A runtime that was killed half way may have forgotten the cgroups that it had made.
+    await removeCgroups(specCgroups(spec, record.id), AbortSignal.timeout(cgroupTimeoutMs));
+  };
+  try {
+    await connectProcess(init, container, context, (stdio) => runtime.create(record.id, { ...options, stdio }));
+    undo.push(forget);
+  } catch (error) {
+    // A container of that id that the runtime has already is not ours to remove.
+    if (!(error instanceof RuntimeError && error.reason === 'exists')) undo.push(forget);
+    throw error;
+  }
   container.adoptInit();
 }
 

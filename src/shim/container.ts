@@ -2,9 +2,11 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import {
   containerCgroups,
+  diesFrozen,
   killCgroup,
   processesInCgroups,
   readCgroupMetrics,
+  thawCgroup,
   type CgroupMetrics,
 } from '../linux/index.ts';
 import { initPidPath, OciRuntime, type CheckpointOptions } from '../oci/index.ts';
@@ -181,13 +183,30 @@ export class Container {
   /** The first process's end is the last that is told of a container: all of its execs have ended and were told of before. */
   async #settleInit(): Promise<void> {
     await this.#starting?.promise;
-    if (!this.record.ownPidNamespace) this.#killRest();
+    this.#attempt('end the rest of it', () => {
+      if (!this.record.ownPidNamespace) this.#killRest();
+    });
     await withinMs(this.execs.ended(), killTimeoutMs);
     await this.init.drain();
-    this.#context.oom.check(this);
-    this.#context.oom.unwatch(this.id);
+    this.#attempt('look for OOM kills', () => {
+      this.#context.oom.check(this);
+      this.#context.oom.unwatch(this.id);
+    });
+    this.#attempt('thaw its cgroup', () => {
+      // Runtimes take what has ended frozen for paused, and do not delete it.
+      if (this.record.paused) thawCgroup(this.record.cgroups);
+    });
     this.record.paused = false;
     this.#announce(this.init);
+  }
+
+  /** Whatever fails on the way, the end of the container is told. */
+  #attempt(what: string, step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      this.#context.log.error(`${this.init.name} has ended; could not ${what}`, { error: inspect(error) });
+    }
   }
 
   #announce(process: Process): void {
@@ -214,8 +233,16 @@ export class Container {
     } else {
       process.signal(signal);
     }
-    // Frozen processes do not die before they are thawed.
-    if (signal === sigkill && this.record.paused) await this.resumeExecution();
+    if (signal === sigkill && this.record.paused && !diesFrozen(this.record.cgroups)) await this.#thawToDie();
+  }
+
+  /** Frozen processes take SIGKILL when they are thawed. One that has ended meanwhile needs no thawing. */
+  async #thawToDie(): Promise<void> {
+    try {
+      await this.resumeExecution();
+    } catch (error) {
+      if (this.init.record.exit === null && this.record.paused) throw error;
+    }
   }
 
   async pause(): Promise<void> {
@@ -251,6 +278,7 @@ export class Container {
       requireTransition(this.init.name, this.init.state, 'deleted');
       await this.#remove(this.init.state === 'created');
       this.init.transition('deleted');
+      this.#releaseWaiters();
       this.#context.events.publish(containerEvents.deleted(this));
       this.#context.records.forget(this.record);
     });
@@ -261,7 +289,8 @@ export class Container {
     await this.#lock.run(async () => {
       await this.end();
       await this.#remove(true);
-      if (this.init.state !== 'deleted') this.init.record.state = 'deleted';
+      this.init.record.state = 'deleted';
+      this.#releaseWaiters();
       this.#context.records.forget(this.record);
     });
   }
@@ -277,6 +306,10 @@ export class Container {
       // it has ended
     }
     await withinMs(this.init.wait(), killTimeoutMs);
+  }
+
+  #releaseWaiters(): void {
+    for (const process of [this.init, ...this.execs]) process.releaseWaiters();
   }
 
   async #remove(force: boolean): Promise<void> {

@@ -27,6 +27,8 @@ export interface ShimContext {
   readonly records: RecordWriter;
   /** The shim's own record has changed. */
   save(): void;
+  /** The same, and it must be in the bundle before what comes next. */
+  saveNow(): void;
   /** Nanoseconds since the epoch. */
   now(): bigint;
 }

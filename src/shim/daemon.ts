@@ -14,14 +14,14 @@ import type { ShimContext } from './context.ts';
 import type { DescriptorTransport } from './descriptor-transport.ts';
 import { Events } from './events.ts';
 import { Exits } from './exits.ts';
-import type { HandedOver } from './handover.ts';
+import { keeperEventKinds, type HandedOver } from './handover.ts';
 import { IdleWatch } from './idle.ts';
 import { Listener } from './listener.ts';
 import { Log } from './log.ts';
 import { Loggers } from './logger-process.ts';
 import { OomWatcher } from './oom.ts';
 import { Publisher } from './publisher.ts';
-import { Reactor } from './reactor.ts';
+import { Reactor, type OutputObserver } from './reactor.ts';
 import { RecordWriter, unlinkQuietly } from './record-writer.ts';
 import { shimRecordFile, type ShimRecord } from './record.ts';
 import { Replacement } from './replacement.ts';
@@ -70,6 +70,10 @@ export class Daemon {
       log,
       records,
       save,
+      saveNow: () => {
+        records.shim(record);
+        records.flush();
+      },
       now,
       activity: new Activity(),
       commands: new ShimCommands(native, exits, config.children),
@@ -125,23 +129,30 @@ export class Daemon {
 
   #begin(handedOver: HandedOver | undefined): void {
     const { log } = this.#context;
-    this.#reactor.start(
-      {
-        spooling: (id, active) => {
-          this.#noteSpooling(id, active);
-        },
-        sinkError: (id, errno) => {
-          log.error('output cannot be written and is dropped', { output: id, errno });
-        },
-        clientGone: (id, reason) => {
-          this.#attach.left(id);
-          log.debug('an attach client is gone', { client: id, reason });
-        },
+    const observer: OutputObserver = {
+      spooling: (id, active) => {
+        this.#noteSpooling(id, active);
       },
-      () => {
-        this.#idle.active();
+      sinkError: (id, errno) => {
+        log.error('output cannot be written and is dropped', { output: id, errno });
       },
-    );
+      clientGone: (id, reason) => {
+        this.#attach.left(id);
+        log.debug('an attach client is gone', { client: id, reason });
+      },
+      failed: (error) => {
+        log.error('an event could not be handled', { error: inspect(error) });
+      },
+    };
+    for (const { kind, id, value } of handedOver?.keeperEvents ?? []) {
+      if (kind === keeperEventKinds.spooling) observer.spooling(id, value !== 0);
+      else if (kind === keeperEventKinds.sinkError) observer.sinkError(id, value);
+      else if (kind === keeperEventKinds.clientGone) observer.clientGone(id, `${value}`);
+    }
+    this.#reactor.start(observer, () => {
+      this.#idle.active();
+    });
+    if (handedOver === undefined) this.#context.saveNow();
     this.#sandboxes.sandbox?.resume();
     this.#containers.resume();
     this.#attach.resume();
@@ -173,6 +184,14 @@ export class Daemon {
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGPIPE'] as const) {
       process.on(signal, () => {
         this.#context.log.info('a signal that does not end a shim', { signal });
+      });
+    }
+    // Whatever goes wrong in one call or event, the containers of all others need their shim.
+    for (const trouble of ['uncaughtException', 'unhandledRejection'] as const) {
+      process.on(trouble, (error: unknown) => {
+        this.#context.log.error('something failed that nothing has expected; the shim goes on', {
+          error: inspect(error),
+        });
       });
     }
     process.on('SIGUSR2', () => {

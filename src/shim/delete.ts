@@ -1,7 +1,13 @@
-import { closeSync, existsSync, readFileSync, rmSync, unlinkSync } from 'node:fs';
+import { closeSync, existsSync, readdirSync, readFileSync, rmSync, unlinkSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { containerCgroups, removeCgroups, unmountAllUnder, type NativeAddon } from '../linux/index.ts';
-import { initPidPath, OciRuntime } from '../oci/index.ts';
+import {
+  containerCgroups,
+  removeCgroups,
+  unmountAllUnder,
+  type CgroupDirectories,
+  type NativeAddon,
+} from '../linux/index.ts';
+import { initPidPath, OciRuntime, type Spec } from '../oci/index.ts';
 import { runc, task, toTimestamp, type Init } from '../wire/index.ts';
 import type { ShimArguments } from './args.ts';
 import { ShimCommands } from './commands.ts';
@@ -10,6 +16,7 @@ import { Exits } from './exits.ts';
 import { askShimToLetGo } from './farewell.ts';
 import { checkName } from './ids.ts';
 import { killAll } from './kill-all.ts';
+import { consoleSocketPrefix } from './process-start.ts';
 import { Reactor } from './reactor.ts';
 import {
   containerRecordFile,
@@ -21,11 +28,13 @@ import {
   type ShimRecord,
 } from './record.ts';
 import { unmountRootfs } from './rootfs.ts';
+import { specCgroups } from './spec-cgroups.ts';
 import { resolveRuntime } from './runtime-options.ts';
 
 const sigkill = 9;
 const killedStatus = 128 + sigkill;
 const cgroupTimeoutMs = 5000;
+const killTimeoutMs = 1000;
 
 /**
  * `delete`: undoes all that a container's shim has done, from what it left in the bundle, because its manager has lost the shim.
@@ -41,17 +50,20 @@ export async function deleteContainer(args: ShimArguments, native: NativeAddon, 
   let nextId = 1;
   const reactor = new Reactor(native.createLoop(), exits, () => nextId++);
   const commands = new ShimCommands(native, exits, config.children);
-  reactor.start({ spooling: ignore, sinkError: ignore, clientGone: ignore }, ignore);
+  reactor.start({ spooling: ignore, sinkError: ignore, clientGone: ignore, failed: ignore }, ignore);
   const farewell = await askShimToLetGo(args.id, args.namespace, bundle, native, reactor);
   const record = readContainerRecord(bundle);
   const shim = readShimRecord(bundle);
-  const pid = farewell?.response?.pid ?? record?.init.pid ?? readInitPid(bundle);
+  const noted = farewell?.response?.pid ?? record?.init.pid ?? 0;
+  const pid = noted === 0 ? readInitPid(bundle) : noted;
   if (farewell !== undefined && farewell.hungPid > 0 && shim?.id === args.id) {
-    await attempt('end its shim, which does not answer', () => {
+    await attempt('end its shim, which does not answer', async () => {
       native.kill(farewell.hungPid, sigkill);
+      const deadline = Date.now() + killTimeoutMs;
+      while (isAlive(shim, native) && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
     });
   }
-  const cgroups = record?.cgroups ?? (pid > 0 && isOurs(pid, bundle) ? containerCgroups(pid) : {});
+  const cgroups = cgroupsOf(record, pid, bundle, args.id);
   await attempt('remove it from the OCI runtime', async () => {
     const runtime = runtimeOf(record, args, bundle, config);
     const options = { ...runtime, logPath: join(bundle, 'log.json'), timeoutSeconds: config.runtimeTimeoutSeconds };
@@ -73,6 +85,19 @@ export async function deleteContainer(args: ShimArguments, native: NativeAddon, 
   });
   reactor.stop();
   process.stdout.write(task.DeleteResponse.encode(farewell?.response ?? responseFrom(record, pid)));
+}
+
+/** Those that were noted; of a create that was cut off, those of its process and of its configuration. */
+function cgroupsOf(record: ContainerRecord | undefined, pid: number, bundle: string, id: string): CgroupDirectories {
+  if (record !== undefined && Object.keys(record.cgroups).length > 0) return record.cgroups;
+  const ofProcess = pid > 0 && isOurs(pid, bundle) ? containerCgroups(pid) : {};
+  try {
+    const spec = JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8')) as Spec;
+    // Only what a create has begun to make is looked for by the configuration.
+    return record === undefined ? ofProcess : { ...specCgroups(spec, id), ...ofProcess };
+  } catch {
+    return ofProcess;
+  }
 }
 
 /** The exit that the shim had noted, else "killed, now". */
@@ -135,9 +160,12 @@ function isAlive({ socketPath }: ShimRecord, native: NativeAddon): boolean {
 /** What was the shim's own: its sockets, its sandbox. */
 function deleteShim(shim: ShimRecord, native: NativeAddon): void {
   for (const path of [shim.socketPath, shim.attach?.path ?? '']) if (path !== '') rmSync(path, { force: true });
+  const consoles = consoleSocketPrefix(shim);
+  for (const name of readdirSync(shim.socketFolder))
+    if (name.startsWith(consoles)) rmSync(join(shim.socketFolder, name));
   const { sandbox } = shim;
   if (sandbox === null) return;
-  if (sandbox.pid > 0 && commandOf(sandbox.pid) === 'berth-pause') native.kill(sandbox.pid, sigkill);
+  if (sandbox.state === 'ready' && commandOf(sandbox.pid) === 'berth-pause') native.kill(sandbox.pid, sigkill);
   if (sandbox.shmPath !== '') unmountAllUnder(sandbox.shmPath, native);
 }
 

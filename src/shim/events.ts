@@ -30,6 +30,7 @@ export class Events {
   }
 
   publish(event: OutgoingEvent): void {
+    if (this.#record.eventsAddress === '') return;
     this.#record.events.push({
       sequence: this.#record.nextEventSequence++,
       topic: event.topic,

@@ -8,8 +8,9 @@ type ExitListener = (exit: ChildExit) => void;
  */
 export class Exits {
   readonly #listeners = new Map<number, ExitListener>();
-  readonly #unclaimed = new Map<number, ChildExit>();
+  readonly #unclaimed = new Map<number, { exit: ChildExit; order: number }>();
   #expecting = 0;
+  #order = 0;
 
   /** Called by the reaper's event. Synchronous: when it returns, the exit is in somebody's record. */
   handle(exit: ChildExit): void {
@@ -18,30 +19,41 @@ export class Exits {
       this.#listeners.delete(exit.pid);
       listener(exit);
     } else if (this.#expecting > 0) {
-      this.#unclaimed.set(exit.pid, exit);
+      this.#unclaimed.set(exit.pid, { exit, order: ++this.#order });
     }
     // Else it is an orphan of a container, re-parented to the shim: collecting it is all there is to do.
   }
 
-  /** Calls the listener once when that child ends, at once if that has happened since `expect`. */
+  /** Calls the listener once when that child ends, which must not have been seen yet. */
   on(pid: number, listener: ExitListener): void {
-    const early = this.#unclaimed.get(pid);
-    if (early === undefined) {
-      this.#listeners.set(pid, listener);
-      return;
-    }
+    // What is kept under this number was another process.
     this.#unclaimed.delete(pid);
-    listener(early);
+    this.#listeners.set(pid, listener);
   }
 
-  /** Until the returned function is called, exits of unknown children are kept for `on`. */
-  expect(): () => void {
+  /** From now until its `end`, exits of unknown children are kept for its `on`. */
+  expect(): ExpectedExits {
+    const since = this.#order;
     this.#expecting++;
     let open = true;
-    return () => {
-      if (!open) return;
-      open = false;
-      if (--this.#expecting === 0) this.#unclaimed.clear();
+    return {
+      on: (pid, listener) => {
+        const early = this.#unclaimed.get(pid);
+        this.#unclaimed.delete(pid);
+        if (early !== undefined && early.order > since) listener(early.exit);
+        else this.#listeners.set(pid, listener);
+      },
+      end: () => {
+        if (!open) return;
+        open = false;
+        if (--this.#expecting === 0) this.#unclaimed.clear();
+      },
     };
   }
+}
+
+export interface ExpectedExits {
+  /** Calls the listener once when that child ends, at once if that has happened since `expect`. */
+  on(pid: number, listener: ExitListener): void;
+  end(): void;
 }

@@ -7,13 +7,14 @@ import { DescriptorTransport } from './descriptor-transport.ts';
 import type { Reactor } from './reactor.ts';
 
 const sigkill = 9;
-/** A shim that works answers at once; it may have to wait for a process to die. */
-const callTimeoutMs = 5000;
+/** A shim that works answers at once; it may have to wait for a process to die. Its manager waits no longer than some seconds. */
+const callTimeoutMs = 3000;
+const notThere = [Code.NotFound, Code.FailedPrecondition];
 
 export interface Farewell {
   /** The shim's answer, if it removed the container. */
   response: task.DeleteResponse | undefined;
-  /** The shim still listens but does not do what it is asked: its pid. */
+  /** The shim still listens but does not answer: its pid. */
   hungPid: number;
 }
 
@@ -32,18 +33,19 @@ export async function askShimToLetGo(
   if (fd < 0) return undefined;
   const { pid } = native.peerCredentials(fd);
   const client = new Client(new DescriptorTransport(fd, native, reactor));
+  let answers = false;
   const options = { timeoutMs: callTimeoutMs, metadata: { [namespaceKey]: namespace } };
   try {
-    await unless(Code.NotFound, () => client.call(taskV3, 'Kill', { id, signal: sigkill, all: true }, options));
-    await unless(Code.NotFound, () => client.call(taskV3, 'Wait', { id }, options));
+    await unless(notThere, () => client.call(taskV3, 'Kill', { id, signal: sigkill, all: true }, options));
+    answers = true;
+    await unless(notThere, () => client.call(taskV3, 'Wait', { id }, options));
     const response = await unless(Code.NotFound, () => client.call(taskV3, 'Delete', { id }, options));
-    const notHere = [Code.NotFound, Code.FailedPrecondition];
-    await unless(notHere, () => client.call(sandboxV1, 'ShutdownSandbox', { sandboxId: id }, options));
+    await unless(notThere, () => client.call(sandboxV1, 'ShutdownSandbox', { sandboxId: id }, options));
     await unless(Code.Unavailable, () => client.call(taskV3, 'Shutdown', { id }, options));
     return { response, hungPid: 0 };
   } catch (error) {
-    const isGone = error instanceof TtrpcError && error.code === Code.Unavailable;
-    return { response: undefined, hungPid: isGone ? 0 : pid };
+    const isLate = error instanceof TtrpcError && error.code === Code.DeadlineExceeded;
+    return { response: undefined, hungPid: isLate && !answers ? pid : 0 };
   } finally {
     client.close();
   }

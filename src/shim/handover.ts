@@ -19,9 +19,21 @@ export interface HandedOver {
   /** The pump's state (a descriptor). */
   pump: number;
   reason: 'upgrade' | 'sleep';
+  /** What the pump told the keeper. */
+  keeperEvents?: KeeperEvent[];
   /** When it was written, milliseconds since the epoch. */
   atMs: number;
 }
+
+/** An event of the pump (kinds as in pump.h). */
+export interface KeeperEvent {
+  kind: number;
+  id: number;
+  value: number;
+}
+
+/** Kinds in pump.h that somebody here wants to know of. */
+export const keeperEventKinds = { clientGone: 5, sinkError: 6, spooling: 7 } as const;
 
 /** Environment variables between the images; see src/native/launcher. */
 export const handoverVariables = {
@@ -54,6 +66,7 @@ export function readHandover(env: NodeJS.ProcessEnv, native: NativeAddon): Hande
   closeSync(fd);
   const handover = JSON.parse(bytes.toString('utf8')) as HandedOver;
   handover.pump = Number(pump);
+  handover.keeperEvents = parseKeeperEvents(env[handoverVariables.events] ?? '');
   native.setCloseOnExec(handover.pump, true);
   for (const useless of handover.close) closeSync(useless);
   for (const kept of descriptorsOf(handover)) native.setCloseOnExec(kept, true);
@@ -71,4 +84,12 @@ export function descriptorsOf({
     for (const process of [container.init, ...container.execs]) fds.push(process.console, process.pidfd);
   }
   return fds.filter((fd) => fd >= 0);
+}
+
+/** `kind:id:value,…`; what is not that is passed over. */
+function parseKeeperEvents(text: string): KeeperEvent[] {
+  return text.split(',').flatMap((part) => {
+    const match = /^([0-9]+):([0-9]+):(-?[0-9]+)$/.exec(part);
+    return match === null ? [] : [{ kind: Number(match[1]), id: Number(match[2]), value: Number(match[3]) }];
+  });
 }

@@ -38,14 +38,17 @@ export class IdleWatch {
   /** Something has happened. */
   active(): void {
     this.#lastActivityMs = Date.now();
-    if (this.#timer === undefined) this.#schedule(Math.min(this.#sleepAfterMs, abandonedMs));
+    if (this.#timer === undefined) this.#schedule(Math.min(this.#idleMs, abandonedMs));
+  }
+
+  /** The idle time before a sleep, when no events are pending. */
+  get #idleMs(): number {
+    const { config, record } = this.#context;
+    return config.sleepAfterSeconds === 0 ? Infinity : record.idleSeconds * 1000;
   }
 
   get #sleepAfterMs(): number {
-    const { config, record, events } = this.#context;
-    if (config.sleepAfterSeconds === 0) return Infinity;
-    const idleMs = record.idleSeconds * 1000;
-    return events.pending > 0 ? Math.max(awakeForEventsMs, idleMs) : idleMs;
+    return this.#context.events.pending > 0 ? Math.max(awakeForEventsMs, this.#idleMs) : this.#idleMs;
   }
 
   get #isAbandoned(): boolean {
@@ -69,7 +72,8 @@ export class IdleWatch {
     const idleMs = Date.now() - this.#lastActivityMs;
     // Without an end in sight the next activity looks again.
     if (wantedMs === Infinity) return;
-    if (idleMs < wantedMs || !this.#replacement.isQuiet) this.#schedule(wantedMs - idleMs);
+    // Events that are pending now may be taken soon, which is no activity: then the usual idle time counts.
+    if (idleMs < wantedMs || !this.#replacement.isQuiet) this.#schedule(Math.min(wantedMs - idleMs, this.#idleMs));
     else if (isAbandoned) this.#goAway();
     else this.#sleep();
   }

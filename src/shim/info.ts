@@ -26,7 +26,7 @@ export async function printInfo(native: NativeAddon, config: ShimConfig): Promis
   const reactor = new Reactor(native.createLoop(), exits, () => nextId++);
   const commands = new ShimCommands(native, exits, config.children);
   const ignore = (): void => undefined;
-  reactor.start({ spooling: ignore, sinkError: ignore, clientGone: ignore }, ignore);
+  reactor.start({ spooling: ignore, sinkError: ignore, clientGone: ignore, failed: ignore }, ignore);
   try {
     const binary = findRuntime(given?.binaryName ?? '', config);
     const options = {

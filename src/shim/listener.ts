@@ -3,6 +3,8 @@ import type { NativeAddon } from '../linux/index.ts';
 import { DescriptorTransport } from './descriptor-transport.ts';
 import { pollIn, type Reactor } from './reactor.ts';
 
+const retryMs = 100;
+
 /** Takes connections from a listening socket. */
 export class Listener {
   readonly fd: number;
@@ -19,8 +21,16 @@ export class Listener {
 
   listen(onConnection: (transport: DescriptorTransport) => void): void {
     this.#reactor.watch(this.#id, this.fd, pollIn, () => {
-      for (let fd = this.#native.accept(this.fd); fd >= 0; fd = this.#native.accept(this.fd)) {
-        onConnection(new DescriptorTransport(fd, this.#native, this.#reactor));
+      try {
+        for (let fd = this.#native.accept(this.fd); fd >= 0; fd = this.#native.accept(this.fd)) {
+          onConnection(new DescriptorTransport(fd, this.#native, this.#reactor));
+        }
+      } catch (error) {
+        // No descriptors or memory for one more, for now: whoever waits is asked in again a little later.
+        setTimeout(() => {
+          this.listen(onConnection);
+        }, retryMs);
+        throw error;
       }
       this.listen(onConnection);
     });

@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import { openOomNotifier, readOomKills, type NativeAddon } from '../linux/index.ts';
+import { openOomNotifier, readOomKills, type NativeAddon, type OomNotifier } from '../linux/index.ts';
 import type { Container } from './container.ts';
 import { pollIn, pollPriority, type Reactor } from './reactor.ts';
 
@@ -25,7 +25,7 @@ export class OomWatcher {
 
   /** A container whose cgroup cannot be watched is still checked at its end. */
   watch(container: Container): void {
-    const notifier = openOomNotifier(container.record.cgroups, this.#native);
+    const notifier = this.#open(container);
     if (notifier === undefined) return;
     const watch = {
       id: this.#reactor.nextId(),
@@ -37,6 +37,14 @@ export class OomWatcher {
     this.#arm(container);
     // A kill that has woken the shim, or came while it was replaced.
     this.#look(container);
+  }
+
+  #open(container: Container): OomNotifier | undefined {
+    try {
+      return openOomNotifier(container.record.cgroups, this.#native);
+    } catch {
+      return undefined;
+    }
   }
 
   #arm(container: Container): void {

@@ -2,6 +2,7 @@ import type { ProcessStdio } from '../oci/index.ts';
 import type { Container } from './container.ts';
 import type { ShimContext } from './context.ts';
 import type { Process } from './process.ts';
+import type { ShimRecord } from './record.ts';
 
 const sigkill = 9;
 
@@ -24,7 +25,7 @@ export async function connectProcess(
     ioUid: runtime.ioUid,
     ioGid: runtime.ioGid,
   };
-  const stopKeeping = exits.expect();
+  const expected = exits.expect();
   try {
     const prepared = await stdio.prepare(process.record.stdio, consoleSocketName(context), owner);
     let pid = 0;
@@ -32,7 +33,7 @@ export async function connectProcess(
       pid = await run(prepared.forRuntime);
       await prepared.connect(process.record);
       process.watchLogger(exits);
-      process.attachPid(pid, exits);
+      process.attachPid(pid, expected);
     } catch (error) {
       prepared.abandon();
       if (pid !== 0) native.kill(pid, sigkill);
@@ -40,12 +41,16 @@ export async function connectProcess(
       throw error;
     }
   } finally {
-    stopKeeping();
+    expected.end();
   }
 }
 
 /** Short, and unique in the socket folder. */
 function consoleSocketName({ record, reactor }: ShimContext): string {
-  const shim = record.socketPath.split('/').pop() ?? '';
-  return `${shim.slice(0, 24)}-${reactor.nextId()}`;
+  return `${consoleSocketPrefix(record)}${reactor.nextId()}`;
+}
+
+/** What the names of a shim's console sockets begin with. */
+export function consoleSocketPrefix({ socketPath }: ShimRecord): string {
+  return `${(socketPath.split('/').pop() ?? '').slice(0, 24)}-`;
 }

@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import type { ChildExit, NativeAddon } from '../linux/index.ts';
 import { Code, TtrpcError } from '../ttrpc/index.ts';
-import type { Exits } from './exits.ts';
+import type { ExpectedExits, Exits } from './exits.ts';
 import { abortable, Deferred, withinMs } from './lock.ts';
 import { requireTransition } from './process-state.ts';
 import type { Reactor } from './reactor.ts';
@@ -65,7 +65,7 @@ export class Process {
   }
 
   /** Notes the pid that a runtime has told, with a descriptor that stays this very process's even when the number is used again. */
-  attachPid(pid: number, exits: Exits): void {
+  attachPid(pid: number, exits: ExpectedExits): void {
     this.record.pid = pid;
     try {
       this.record.pidfd = this.#native.pidfdOpen(pid);

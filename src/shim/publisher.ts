@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import type { NativeAddon } from '../linux/index.ts';
-import { Client } from '../ttrpc/index.ts';
+import { Client, Code, TtrpcError } from '../ttrpc/index.ts';
 import { eventsV1, namespaceKey, toTimestamp } from '../wire/index.ts';
 import { DescriptorTransport } from './descriptor-transport.ts';
 import type { Events } from './events.ts';
@@ -91,7 +91,8 @@ export class Publisher {
           this.#retryMs = firstRetryMs;
         },
         (error: unknown) => {
-          this.#failed(error);
+          if (isPermanent(error)) this.#drop(event, error);
+          else this.#failed(error);
         },
       )
       .finally(() => {
@@ -121,6 +122,12 @@ export class Publisher {
     await this.#client.call(eventsV1, 'Forward', { envelope }, { metadata, timeoutMs: forwardTimeoutMs });
   }
 
+  /** The receiver will never take this one; those after it must not wait for it. */
+  #drop(event: EventRecord, error: unknown): void {
+    this.#log.error('the receiver refuses an event for good', { topic: event.topic, error: inspect(error) });
+    this.#events.acknowledge(event);
+  }
+
   #failed(error: unknown): void {
     this.#disconnect();
     if (this.#retryMs === firstRetryMs) {
@@ -147,4 +154,8 @@ export class Publisher {
     this.#client?.close();
     this.#client = undefined;
   }
+}
+
+function isPermanent(error: unknown): boolean {
+  return error instanceof TtrpcError && (error.code === Code.InvalidArgument || error.code === Code.Unimplemented);
 }

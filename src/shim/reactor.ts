@@ -14,6 +14,8 @@ export interface OutputObserver {
   spooling(outputId: number, active: boolean): void;
   sinkError(outputId: number, errno: number): void;
   clientGone(clientId: number, reason: string): void;
+  /** A listener has thrown. */
+  failed(error: unknown): void;
 }
 
 /**
@@ -46,7 +48,7 @@ export class Reactor {
   /** Goes on after `stop`. */
   restart(): void {
     this.#loop.start((events) => {
-      for (const event of events) this.#handle(event);
+      for (const event of events) this.#handleSafely(event);
       this.#after();
     });
   }
@@ -140,11 +142,21 @@ export class Reactor {
     resolve?.();
   }
 
+  /** One listener's failure is nobody else's: the events after it are handled, and a child is collected. */
+  #handleSafely(event: LoopEvent): void {
+    try {
+      this.#handle(event);
+    } catch (error) {
+      this.#observer?.failed(error);
+    } finally {
+      if (event.kind === 'exit') this.#loop.collect(event.pid);
+    }
+  }
+
   #handle(event: LoopEvent): void {
     switch (event.kind) {
       case 'exit':
         this.#exits.handle(event);
-        this.#loop.collect(event.pid);
         return;
       case 'ready':
         this.#ready.get(event.id)?.(event.bits);

@@ -12,6 +12,11 @@ import { pollIn, pollOut } from './reactor.ts';
 /** How long calls and announcements under way may take to end before a replacement is called off. */
 const settleMs = 30_000;
 
+interface Waker {
+  fd: number;
+  bits: number;
+}
+
 /** Calls that only wait: the next program image can make them anew and nobody notices. */
 const heldCalls = new Set(['Wait', 'WaitSandbox', 'Upgrade']);
 
@@ -126,12 +131,13 @@ export class Replacement {
 
   /** From here to the exec nothing waits: what is read stays true. */
   #exec(reason: 'upgrade' | 'sleep', wakeAfterMs: number): never {
-    const { record, reactor, native, config } = this.#context;
-    reactor.stop();
-    this.#context.records.flush();
+    const { record, reactor, native, config, records } = this.#context;
+    const carriers: number[] = [];
+    const { upgrades, wakes } = record;
     try {
+      reactor.stop();
+      records.flush();
       const connections = [...this.#server.connections].map((connection) => this.#export(connection));
-      const wakers = reason === 'sleep' ? this.#wakers(connections) : [];
       const wakeOnly = reason === 'sleep' ? this.#context.oom.wakers().map(({ fd }) => fd) : [];
       if (reason === 'upgrade') record.upgrades++;
       else record.wakes++;
@@ -145,28 +151,42 @@ export class Replacement {
         atMs: Date.now(),
       };
       const own = [...descriptorsOf(handover), ...wakeOnly];
-      const carrier = writeHandover(handover, native);
-      const pump = reactor.loop.save();
-      const variables: Record<string, string> = {
-        [handoverVariables.record]: String(carrier),
-        [handoverVariables.pump]: String(pump),
-      };
-      if (reason === 'sleep') {
-        variables[handoverVariables.keeper] = '1';
-        variables[handoverVariables.wake] = wakers.map(({ fd, bits }) => `${fd}:${bits}`).join(',');
-        variables[handoverVariables.keep] = own.join(',');
-        if (wakeAfterMs > 0) variables[handoverVariables.wakeAfterMs] = String(wakeAfterMs);
-      }
-      return native.execve(config.selfPath, this.#arguments(), this.#environment(variables), [
-        carrier,
-        pump,
-        ...own,
-        ...reactor.loop.descriptors(),
-      ]);
+      carriers.push(writeHandover(handover, native));
+      carriers.push(reactor.loop.save());
+      const variables = this.#variables(
+        carriers,
+        reason === 'sleep' ? this.#wakers(connections) : undefined,
+        own,
+        wakeAfterMs,
+      );
+      const kept = [...carriers, ...own, ...reactor.loop.descriptors()];
+      return native.execve(config.selfPath, this.#arguments(), this.#environment(variables), kept);
     } catch (error) {
+      for (const fd of carriers) native.close(fd);
+      Object.assign(record, { upgrades, wakes });
       reactor.restart();
       throw error;
     }
+  }
+
+  /** What the next image, or the keeper when there is something to be woken by, finds in its environment. */
+  #variables(
+    carriers: number[],
+    wakers: Waker[] | undefined,
+    own: number[],
+    wakeAfterMs: number,
+  ): Record<string, string> {
+    const [record, pump] = carriers;
+    const variables: Record<string, string> = {
+      [handoverVariables.record]: String(record),
+      [handoverVariables.pump]: String(pump),
+    };
+    if (wakers === undefined) return variables;
+    variables[handoverVariables.keeper] = '1';
+    variables[handoverVariables.wake] = wakers.map(({ fd, bits }) => `${fd}:${bits}`).join(',');
+    variables[handoverVariables.keep] = own.join(',');
+    if (wakeAfterMs > 0) variables[handoverVariables.wakeAfterMs] = String(wakeAfterMs);
+    return variables;
   }
 
   #export(connection: Connection): ConnectionRecord {
@@ -176,7 +196,7 @@ export class Replacement {
   }
 
   /** What wakes a sleeper: somebody who calls or connects, an OOM kill. (Exits do by themselves.) */
-  #wakers(connections: ConnectionRecord[]): { fd: number; bits: number }[] {
+  #wakers(connections: ConnectionRecord[]): Waker[] {
     return [
       { fd: this.#listener.fd, bits: pollIn },
       ...connections.map(({ fd, state }) => ({ fd, bits: hasOutbox(state) ? pollIn | pollOut : pollIn })),

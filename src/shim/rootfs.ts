@@ -3,6 +3,7 @@ import { join, normalize } from 'node:path';
 import { unmountAllUnder, type NativeAddon } from '../linux/index.ts';
 import { Code, TtrpcError } from '../ttrpc/index.ts';
 import type { types } from '../wire/index.ts';
+import { resolveInside } from './resolve-inside.ts';
 import { fillTemplate, neededDirectories, type ActiveMount, type NeededDirectory } from './mount-templates.ts';
 
 /** Where a container's rootfs mounts go, by agreement with containerd. */
@@ -65,13 +66,16 @@ function mountTransformed(
   return { source, target, mountPoint: targetUnder(base, target) };
 }
 
-/** Only in what was mounted for this container. */
+/** Only in what was mounted for this container, whatever links are there. */
 function makeDirectory({ path, mode, owner }: NeededDirectory, active: readonly ActiveMount[]): void {
-  const inside = active.some(({ mountPoint }) => path.startsWith(`${mountPoint}/`)) && normalize(path) === path;
-  if (!inside) throw new TtrpcError(Code.InvalidArgument, `directory "${path}" is in none of the container's mounts`);
-  if (!existsSync(path)) mkdirSync(path);
-  chmodSync(path, mode);
-  if (owner !== undefined) chownSync(path, owner.uid, owner.gid);
+  const home = active.find(({ mountPoint }) => path.startsWith(`${mountPoint}/`))?.mountPoint;
+  if (home === undefined || normalize(path) !== path) {
+    throw new TtrpcError(Code.InvalidArgument, `directory "${path}" is in none of the container's mounts`);
+  }
+  const directory = resolveInside(home, path.slice(home.length));
+  if (!existsSync(directory)) mkdirSync(directory);
+  chmodSync(directory, mode);
+  if (owner !== undefined) chownSync(directory, owner.uid, owner.gid);
 }
 
 function mountOne({ type, source, target, options }: types.Mount, base: string, native: NativeAddon): void {
@@ -111,11 +115,13 @@ function isImage(source: string, type: string, options: readonly string[]): bool
   return statSync(source, { throwIfNoEntry: false })?.isFile() === true;
 }
 
+/** A target is a path in the container: links that its image has made do not lead out of the rootfs. */
 function targetUnder(base: string, target: string): string {
   if (target === '' || target === '/') return base;
-  const parts = target.split('/').filter((part) => part !== '');
-  if (parts.includes('..')) throw new TtrpcError(Code.InvalidArgument, `mount target "${target}" leaves the rootfs`);
-  return join(base, ...parts);
+  if (target.split('/').includes('..')) {
+    throw new TtrpcError(Code.InvalidArgument, `mount target "${target}" leaves the rootfs`);
+  }
+  return resolveInside(base, target);
 }
 
 /** Takes down whatever is mounted for a container's rootfs, newest first. Nothing mounted is no error. */

@@ -3,13 +3,13 @@ import { Code, TtrpcError } from '../ttrpc/index.ts';
 import { toTimestamp, type Init, type sandbox } from '../wire/index.ts';
 import type { Containers } from './containers.ts';
 import type { ShimContext } from './context.ts';
+import { doing, waiting } from './handlers.ts';
 import { checkName } from './ids.ts';
 import { withinMs } from './lock.ts';
 import { sandboxMetrics } from './metrics.ts';
 import type { SandboxRecord } from './record.ts';
 import type { SandboxHolder } from './sandbox-holder.ts';
 import { newSandboxRecord, type Sandbox } from './sandbox.ts';
-import { wrap } from './task-service.ts';
 import { version } from './version.ts';
 
 const sigterm = 15;
@@ -31,6 +31,7 @@ export class SandboxService {
   }
 
   handlers() {
+    const wrap = doing(this.#context.activity);
     return {
       CreateSandbox: wrap((request: sandbox.CreateSandboxRequest) => this.#create(request)),
       StartSandbox: wrap((request: sandbox.StartSandboxRequest) => {
@@ -42,7 +43,7 @@ export class SandboxService {
         await this.#stop(this.#get(request.sandboxId), request.timeoutSecs);
         return {};
       }),
-      WaitSandbox: wrap(async (request: sandbox.WaitSandboxRequest, { signal }) => {
+      WaitSandbox: waiting(async (request: sandbox.WaitSandboxRequest, { signal }) => {
         const exit = await this.#get(request.sandboxId).wait(signal);
         return { exitStatus: exit.status, exitedAt: toTimestamp(exit.at) };
       }),

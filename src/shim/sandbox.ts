@@ -75,8 +75,8 @@ export class Sandbox {
     record.networkPath = netns === 'host' ? '' : `/proc/${record.pid}/ns/net`;
     record.state = 'ready';
     record.createdAt = this.#context.now().toString();
+    this.#context.saveNow();
     this.#watch();
-    this.#context.save();
     return record;
   }
 
@@ -104,9 +104,10 @@ export class Sandbox {
 
   #mountShm(): void {
     const path = join(this.record.bundle, 'shm');
+    this.record.shmPath = path;
+    this.#context.saveNow();
     mkdirSync(path, { recursive: true, mode: 0o1777 });
     this.#context.native.mount('shm', path, 'tmpfs', ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${shmBytes}`]);
-    this.record.shmPath = path;
   }
 
   #unmountShm(): void {

@@ -1,5 +1,5 @@
-import { RuntimeError, type ProcessSpec } from '../oci/index.ts';
-import { Code, TtrpcError, type CallContext } from '../ttrpc/index.ts';
+import type { ProcessSpec } from '../oci/index.ts';
+import { Code, TtrpcError } from '../ttrpc/index.ts';
 import {
   packAny,
   runc,
@@ -13,6 +13,7 @@ import {
 import type { Container } from './container.ts';
 import type { Containers } from './containers.ts';
 import type { ShimContext } from './context.ts';
+import { doing, waiting } from './handlers.ts';
 import { checkId } from './ids.ts';
 import { cgroupMetricsAny } from './metrics.ts';
 import type { Process } from './process.ts';
@@ -36,6 +37,7 @@ export class TaskService {
 
   /** By method name, for the ttRPC server. */
   handlers() {
+    const wrap = doing(this.#context.activity);
     return {
       State: wrap((request: task.StateRequest) => this.#state(request)),
       Create: wrap(async (request: task.CreateTaskRequest) => {
@@ -82,7 +84,7 @@ export class TaskService {
         await container.update(resourcesJson(request.resources));
         return {};
       }),
-      Wait: wrap(async (request: task.WaitRequest, { signal }) => {
+      Wait: waiting(async (request: task.WaitRequest, { signal }) => {
         const exit = await this.#containers.get(request.id).process(request.execId).wait(signal);
         return { exitStatus: exit.status, exitedAt: timestampOf(exit) };
       }),
@@ -170,36 +172,6 @@ export class TaskService {
     });
     return {};
   }
-}
-
-type Handler<Request, Response> = (request: Request, context: CallContext) => Response | Promise<Response>;
-
-/** Gives a handler's failures the status that containerd's clients expect. */
-export function wrap<Request, Response>(
-  handler: Handler<Request, Response>,
-): (request: Request, context: CallContext) => Promise<Response> {
-  return async (request, context) => {
-    try {
-      return await handler(request, context);
-    } catch (error) {
-      throw toStatus(error, context.signal);
-    }
-  };
-}
-
-const runtimeCodes = {
-  missing: Code.FailedPrecondition,
-  timeout: Code.DeadlineExceeded,
-  'not-found': Code.NotFound,
-  'not-running': Code.FailedPrecondition,
-  exists: Code.AlreadyExists,
-  failed: Code.Unknown,
-} as const;
-
-function toStatus(error: unknown, signal: AbortSignal): unknown {
-  if (error instanceof RuntimeError) return new TtrpcError(runtimeCodes[error.reason], error.message, { cause: error });
-  if (error instanceof TtrpcError || !signal.aborted) return error;
-  return new TtrpcError(Code.Cancelled, 'the call was given up by its caller', { cause: error });
 }
 
 function processInfos(container: Container): Init<processes.ProcessInfo>[] {

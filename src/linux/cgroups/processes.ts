@@ -22,7 +22,8 @@ function cgroupTree(directory: string): string[] {
     const folders = readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isDirectory());
     return [...folders.flatMap((entry) => cgroupTree(join(directory, entry.name))), directory];
   } catch (error) {
-    if (isSystemError(error, 'ENOENT', 'ENODEV')) return [];
+    // A container can nest cgroups deeper than a path can be long: what is below is left to who can reach it.
+    if (isSystemError(error, 'ENOENT', 'ENODEV', 'ENAMETOOLONG')) return [];
     throw error;
   }
 }
@@ -50,6 +51,22 @@ export function killCgroup(directories: CgroupDirectories, signal: number): numb
   const { '': unified } = directories;
   if (signal === sigkill && unified !== undefined && killByFile(unified)) return pids.length;
   return pids.filter((pid) => killOne(pid, signal)).length;
+}
+
+/** Whether SIGKILL ends what is frozen: cgroup v2's freezer lets it, that of v1 only when it is thawed. */
+export function diesFrozen(directories: CgroupDirectories): boolean {
+  return '' in directories && !('freezer' in directories);
+}
+
+/** Thaws what cgroup v2's freezer has frozen. Nothing happens where there is none. */
+export function thawCgroup(directories: CgroupDirectories): void {
+  const { '': unified } = directories;
+  if (unified === undefined || !diesFrozen(directories)) return;
+  try {
+    writeFileSync(join(unified, 'cgroup.freeze'), '0', { flag: 'r+' });
+  } catch (error) {
+    if (!isSystemError(error, 'ENOENT', 'ENODEV')) throw error;
+  }
 }
 
 function killByFile(directory: string): boolean {
