@@ -4,8 +4,8 @@
  */
 import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { homedir, tmpdir } from 'node:os';
 import { delimiter, dirname, join, resolve } from 'node:path';
+import { cacheFolder } from '../support/cache.ts';
 import type { Programs } from './plan.ts';
 
 const here = import.meta.dirname;
@@ -69,14 +69,13 @@ export async function pinnedSuite(): Promise<{ version: string; commit: string }
 export async function buildSuite(go: string): Promise<Programs & { origin: string }> {
   const { version, commit } = await pinnedSuite();
   const goVersion = (await run(go, ['env', 'GOVERSION'])).stdout.trim();
-  const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir() || tmpdir(), '.cache'), 'berth');
-  const built = join(cache, `shimtest-${commit}-${goVersion}`);
+  const built = join(cacheFolder, `shimtest-${commit}-${goVersion}`);
   const programs = { program: join(built, 'shimtest.test'), guestProgram: join(built, 'testbin') };
   const origin = await readFile(join(built, 'origin'), 'utf8').catch(() => undefined);
   if (origin !== undefined) return { ...programs, origin: `${origin} (built earlier, in ${built})` };
 
-  await mkdir(cache, { recursive: true });
-  const work = await mkdtemp(join(cache, 'build-'));
+  await mkdir(cacheFolder, { recursive: true });
+  const work = await mkdtemp(join(cacheFolder, 'build-'));
   try {
     const from = await compile(go, work, version, commit);
     await writeFile(join(work, 'out', 'origin'), from);

@@ -69,9 +69,10 @@ withEachRuntime('a shim that has nothing to do', (runtime) => {
     const script = 'read go; tail /dev/zero; sleep 600';
     const { client, stdio } = await bed.running('one', ['sh', '-c', script], { memoryLimitBytes: 32 * 1024 * 1024 });
     using writer = await FifoWriter.open(stdio.stdin);
-    await fallAsleep(client);
+    const shim = await fallAsleep(client);
     writer.write('go\n');
     await bed.sink.nextOf('/tasks/oom', events.TaskOOM);
+    await until('it to sleep again, once the event was taken', () => isAsleep(shim), 5_000);
   });
 });
 
