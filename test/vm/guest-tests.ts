@@ -7,8 +7,8 @@ import { repository } from '../support/paths.ts';
 const folder = join(repository, 'build/guest-tests');
 
 /**
- * Makes JavaScript of the guest's tests. Node could take the types out itself, but that is a WebAssembly
- * program, which in a machine without KVM is slow and once was seen to fail.
+ * Makes JavaScript of the guest's tests. Node could take the types out itself, but that is a WebAssembly program, and without KVM it
+ * takes five seconds in each process.
  */
 export async function buildGuestTests(): Promise<void> {
   rmSync(folder, { recursive: true, force: true });
