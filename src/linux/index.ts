@@ -11,6 +11,7 @@ export type {
   SpawnOptions,
 } from './native.ts';
 export { isSystemError } from './errors.ts';
+export { unlinkQuietly } from './files.ts';
 export type { SystemError } from './errors.ts';
 export { childProcesses, parseProcessStatus, privateMemoryKilobytes, readProcessStatus } from './process.ts';
 export type { ProcessStatus } from './process.ts';

@@ -1,5 +1,6 @@
-import { mkdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { unlinkQuietly } from '../linux/index.ts';
 import type { Command, CommandRunner, OutputCapture } from './command.ts';
 import { classifyRuntimeMessage, RuntimeError } from './errors.ts';
 import { lastLoggedError, oneLine } from './runtime-log.ts';
@@ -260,7 +261,7 @@ export class OciRuntime {
 }
 
 /** The bundle-relative name of the pid file of a container's first process: the same that other shims use. */
-export const initPidFile = 'init.pid';
+const initPidFile = 'init.pid';
 
 export function initPidPath(bundle: string): string {
   return join(bundle, initPidFile);
@@ -280,12 +281,4 @@ function lowerSpecVersion(bundle: string): boolean {
 
 function consoleFlags(stdio: ProcessStdio): string[] {
   return 'consoleSocket' in stdio ? ['--console-socket', stdio.consoleSocket] : [];
-}
-
-function unlinkQuietly(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch {
-    // it was never written
-  }
 }

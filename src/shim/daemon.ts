@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import type { NativeAddon } from '../linux/index.ts';
+import { unlinkQuietly, type NativeAddon } from '../linux/index.ts';
 import { Server } from '../ttrpc/index.ts';
 import { sandboxV1, shimV1, taskV2, taskV3 } from '../wire/index.ts';
 import { Activity } from './activity.ts';
@@ -22,7 +22,7 @@ import { Loggers } from './logger-process.ts';
 import { OomWatcher } from './oom.ts';
 import { Publisher } from './publisher.ts';
 import { Reactor, type OutputObserver } from './reactor.ts';
-import { RecordWriter, unlinkQuietly } from './record-writer.ts';
+import { RecordWriter } from './record-writer.ts';
 import { shimRecordFile, type ShimRecord } from './record.ts';
 import { Replacement } from './replacement.ts';
 import { SandboxHolder } from './sandbox-holder.ts';

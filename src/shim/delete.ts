@@ -1,8 +1,9 @@
-import { closeSync, existsSync, readdirSync, readFileSync, rmSync, unlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import {
   containerCgroups,
   removeCgroups,
+  unlinkQuietly,
   unmountAllUnder,
   type CgroupDirectories,
   type NativeAddon,
@@ -10,14 +11,14 @@ import {
 import { initPidPath, OciRuntime, type Spec } from '../oci/index.ts';
 import { runc, task, toTimestamp, type Init } from '../wire/index.ts';
 import type { ShimArguments } from './args.ts';
-import { ShimCommands } from './commands.ts';
+import type { ShimCommands } from './commands.ts';
 import type { ShimConfig } from './config.ts';
-import { Exits } from './exits.ts';
 import { askShimToLetGo } from './farewell.ts';
 import { checkName } from './ids.ts';
 import { killAll } from './kill-all.ts';
 import { consoleSocketPrefix } from './process-start.ts';
-import { Reactor } from './reactor.ts';
+import { withLoop } from './one-shot.ts';
+import type { Reactor } from './reactor.ts';
 import {
   containerRecordFile,
   readContainerRecord,
@@ -28,6 +29,7 @@ import {
   type ShimRecord,
 } from './record.ts';
 import { unmountRootfs } from './rootfs.ts';
+import { answers } from './shim-socket.ts';
 import { specCgroups } from './spec-cgroups.ts';
 import { resolveRuntime } from './runtime-options.ts';
 
@@ -46,11 +48,24 @@ export async function deleteContainer(args: ShimArguments, native: NativeAddon, 
   checkName(args.namespace, 'namespace');
   const bundle = bundleOf(args);
   native.setSubreaper();
-  const exits = new Exits();
-  let nextId = 1;
-  const reactor = new Reactor(native.createLoop(), exits, () => nextId++);
-  const commands = new ShimCommands(native, exits, config.children);
-  reactor.start({ spooling: ignore, sinkError: ignore, clientGone: ignore, failed: ignore }, ignore);
+  const response = await withLoop(native, config, (reactor, commands) =>
+    undo(args, bundle, { native, config, reactor, commands }),
+  );
+  process.stdout.write(task.DeleteResponse.encode(response));
+}
+
+interface Tools {
+  native: NativeAddon;
+  config: ShimConfig;
+  reactor: Reactor;
+  commands: ShimCommands;
+}
+
+async function undo(
+  args: ShimArguments,
+  bundle: string,
+  { native, config, reactor, commands }: Tools,
+): Promise<Init<task.DeleteResponse>> {
   const farewell = await askShimToLetGo(args.id, args.namespace, bundle, native, reactor);
   const record = readContainerRecord(bundle);
   const shim = readShimRecord(bundle);
@@ -60,7 +75,8 @@ export async function deleteContainer(args: ShimArguments, native: NativeAddon, 
     await attempt('end its shim, which does not answer', async () => {
       native.kill(farewell.hungPid, sigkill);
       const deadline = Date.now() + killTimeoutMs;
-      while (isAlive(shim, native) && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
+      while (answers(shim.socketPath, native) && Date.now() < deadline)
+        await new Promise((resolve) => setTimeout(resolve, 10));
     });
   }
   const cgroups = cgroupsOf(record, pid, bundle, args.id);
@@ -76,15 +92,12 @@ export async function deleteContainer(args: ShimArguments, native: NativeAddon, 
   await attempt('unmount its rootfs', () => {
     unmountRootfs(bundle, native);
   });
-  if (shim !== undefined && !isAlive(shim, native))
+  if (shim !== undefined && !answers(shim.socketPath, native))
     await attempt('clean up after its shim', () => {
       deleteShim(shim, native);
     });
-  await attempt('remove its records', () => {
-    removeFiles(bundle);
-  });
-  reactor.stop();
-  process.stdout.write(task.DeleteResponse.encode(farewell?.response ?? responseFrom(record, pid)));
+  for (const file of [containerRecordFile, shimRecordFile]) unlinkQuietly(join(bundle, file));
+  return farewell?.response ?? responseFrom(record, pid);
 }
 
 /** Those that were noted; of a create that was cut off, those of its process and of its configuration. */
@@ -105,10 +118,6 @@ function responseFrom(record: ContainerRecord | undefined, pid: number): Init<ta
   const exit = record?.init.exit ?? null;
   const exitedAt = exit === null ? BigInt(Date.now()) * 1_000_000n : BigInt(exit.at);
   return { pid, exitStatus: exit?.status ?? killedStatus, exitedAt: toTimestamp(exitedAt) };
-}
-
-function ignore(): void {
-  // nothing is attached here
 }
 
 /** Named by a flag, or the folder of that id beside the one we were started in, or that one. */
@@ -148,15 +157,6 @@ function isOurs(pid: number, bundle: string): boolean {
   }
 }
 
-function isAlive({ socketPath }: ShimRecord, native: NativeAddon): boolean {
-  try {
-    closeSync(native.connectUnix(socketPath));
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** What was the shim's own: its sockets, its sandbox. */
 function deleteShim(shim: ShimRecord, native: NativeAddon): void {
   for (const path of [shim.socketPath, shim.attach?.path ?? '']) if (path !== '') rmSync(path, { force: true });
@@ -174,16 +174,6 @@ function commandOf(pid: number): string {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0] ?? '';
   } catch {
     return '';
-  }
-}
-
-function removeFiles(bundle: string): void {
-  for (const file of [containerRecordFile, shimRecordFile]) {
-    try {
-      unlinkSync(join(bundle, file));
-    } catch {
-      // never written
-    }
   }
 }
 

@@ -2,10 +2,8 @@ import { fstatSync, readFileSync } from 'node:fs';
 import type { NativeAddon } from '../linux/index.ts';
 import { OciRuntime } from '../oci/index.ts';
 import { holds, ociType, packAny, protobuf, runc, types, unpackAny } from '../wire/index.ts';
-import { ShimCommands } from './commands.ts';
 import type { ShimConfig } from './config.ts';
-import { Exits } from './exits.ts';
-import { Reactor } from './reactor.ts';
+import { withLoop } from './one-shot.ts';
 import { findRuntime } from './runtime-options.ts';
 import { version } from './version.ts';
 
@@ -21,32 +19,18 @@ export function printVersion(): void {
 /** `-info`: reads an Any with runtime options from stdin, prints a RuntimeInfo. */
 export async function printInfo(native: NativeAddon, config: ShimConfig): Promise<void> {
   const given = readOptions();
-  const exits = new Exits();
-  let nextId = 1;
-  const reactor = new Reactor(native.createLoop(), exits, () => nextId++);
-  const commands = new ShimCommands(native, exits, config.children);
-  const ignore = (): void => undefined;
-  reactor.start({ spooling: ignore, sinkError: ignore, clientGone: ignore, failed: ignore }, ignore);
-  try {
-    const binary = findRuntime(given?.binaryName ?? '', config);
-    const options = {
-      binary,
-      root: '',
-      logPath: '',
-      systemdCgroup: false,
-      timeoutSeconds: config.runtimeTimeoutSeconds,
-    };
-    const features = await new OciRuntime(options, commands, () => commands.capture()).features();
-    const info = types.RuntimeInfo.encode({
-      name: runtimeName,
-      version: { version },
-      ...(given === undefined ? {} : { options: packAny(runc.Options, given) }),
-      ...(features === undefined ? {} : { features: { typeUrl: ociType.features, value: Buffer.from(features) } }),
-    });
-    process.stdout.write(info);
-  } finally {
-    reactor.stop();
-  }
+  const binary = findRuntime(given?.binaryName ?? '', config);
+  const options = { binary, root: '', logPath: '', systemdCgroup: false, timeoutSeconds: config.runtimeTimeoutSeconds };
+  const features = await withLoop(native, config, (_reactor, commands) =>
+    new OciRuntime(options, commands, () => commands.capture()).features(),
+  );
+  const info = types.RuntimeInfo.encode({
+    name: runtimeName,
+    version: { version },
+    ...(given === undefined ? {} : { options: packAny(runc.Options, given) }),
+    ...(features === undefined ? {} : { features: { typeUrl: ociType.features, value: Buffer.from(features) } }),
+  });
+  process.stdout.write(info);
 }
 
 function readOptions(): runc.Options | undefined {

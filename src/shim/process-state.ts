@@ -9,7 +9,7 @@ const transitions: Record<ProcessStateName, readonly ProcessStateName[]> = {
   deleted: [],
 };
 
-export function canBecome(from: ProcessStateName, to: ProcessStateName): boolean {
+function canBecome(from: ProcessStateName, to: ProcessStateName): boolean {
   return transitions[from].includes(to);
 }
 

@@ -1,6 +1,6 @@
-import { unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
+import { unlinkQuietly } from '../linux/index.ts';
 import type { Log } from './log.ts';
 import { containerRecordFile, shimRecordFile, writeRecord, type ContainerRecord, type ShimRecord } from './record.ts';
 
@@ -60,14 +60,5 @@ export class RecordWriter {
     } catch (error) {
       this.#log.warn('a record cannot be written', { file: join(bundle, file), error: inspect(error) });
     }
-  }
-}
-
-/** Removes a file; that it is not there is no error. */
-export function unlinkQuietly(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch {
-    // it is not there
   }
 }

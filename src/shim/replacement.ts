@@ -20,7 +20,7 @@ interface Waker {
 /** Calls that only wait: the next program image can make them anew and nobody notices. */
 const heldCalls = new Set(['Wait', 'WaitSandbox', 'Upgrade']);
 
-export function isHeld(_service: string, method: string): boolean {
+function isHeld(_service: string, method: string): boolean {
   return heldCalls.has(method);
 }
 

@@ -7,7 +7,7 @@ import { resolveInside } from './resolve-inside.ts';
 import { fillTemplate, neededDirectories, type ActiveMount, type NeededDirectory } from './mount-templates.ts';
 
 /** Where a container's rootfs mounts go, by agreement with containerd. */
-export function rootfsPath(bundle: string): string {
+function rootfsPath(bundle: string): string {
   return join(bundle, 'rootfs');
 }
 

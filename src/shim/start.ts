@@ -1,16 +1,6 @@
-import {
-  closeSync,
-  fstatSync,
-  linkSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  unlinkSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, fstatSync, linkSync, mkdirSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { isSystemError, type NativeAddon } from '../linux/index.ts';
+import { isSystemError, unlinkQuietly, type NativeAddon } from '../linux/index.ts';
 import type { Spec } from '../oci/index.ts';
 import type { ShimArguments } from './args.ts';
 import { bootstrapAnswer, readBootstrapInput } from './bootstrap.ts';
@@ -19,6 +9,7 @@ import { Daemon } from './daemon.ts';
 import { checkName } from './ids.ts';
 import type { ShimRecord } from './record.ts';
 import { sha256 } from './sha256.ts';
+import { answers } from './shim-socket.ts';
 import { takeShimPlace } from './shim-process.ts';
 
 /** Containers with one of these annotations share a shim with all that have the same value; the first that is there counts. */
@@ -105,7 +96,7 @@ function socketName({ address, namespace }: ShimArguments, group: string): strin
  */
 function claimSocket(path: string, native: NativeAddon): number | undefined {
   const own = `${path}.${process.pid}`;
-  removeQuietly(own);
+  unlinkQuietly(own);
   const listener = native.listenUnix(own, backlog, 0o600);
   try {
     for (;;) {
@@ -125,17 +116,7 @@ function claimSocket(path: string, native: NativeAddon): number | undefined {
     closeSync(listener);
     throw error;
   } finally {
-    removeQuietly(own);
-  }
-}
-
-function answers(path: string, native: NativeAddon): boolean {
-  try {
-    closeSync(native.connectUnix(path));
-    return true;
-  } catch (error) {
-    // A full backlog is a shim too, a busy one.
-    return isSystemError(error, 'EAGAIN');
+    unlinkQuietly(own);
   }
 }
 
@@ -149,15 +130,7 @@ function removeDead(path: string, native: NativeAddon): void {
     throw error;
   }
   if (answers(aside, native)) renameSync(aside, path);
-  else removeQuietly(aside);
-}
-
-function removeQuietly(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch {
-    // not there
-  }
+  else unlinkQuietly(aside);
 }
 
 /** The launcher, our parent, prints what comes here and exits. */

@@ -1,6 +1,6 @@
-import { closeSync, fchownSync, lstatSync, unlinkSync } from 'node:fs';
+import { closeSync, fchownSync, lstatSync } from 'node:fs';
 import { join } from 'node:path';
-import type { NativeAddon, OutputOptions } from '../linux/index.ts';
+import { unlinkQuietly, type NativeAddon, type OutputOptions } from '../linux/index.ts';
 import type { ProcessStdio } from '../oci/index.ts';
 import { Code, TtrpcError } from '../ttrpc/index.ts';
 import type { LoggerProcess, Loggers } from './logger-process.ts';
@@ -127,11 +127,7 @@ export class PreparedStdio {
 
   openConsoleSocket(): void {
     this.#consolePath = join(this.#owner.socketFolder, `${this.#name}.pty`);
-    try {
-      unlinkSync(this.#consolePath);
-    } catch {
-      // none was left behind
-    }
+    unlinkQuietly(this.#consolePath);
     this.#consoleListener = this.#native.listenUnix(this.#consolePath, 1, 0o600);
   }
 
@@ -239,11 +235,7 @@ export class PreparedStdio {
     if (this.#consoleListener < 0) return;
     closeSync(this.#consoleListener);
     this.#consoleListener = -1;
-    try {
-      unlinkSync(this.#consolePath);
-    } catch {
-      // somebody cleaned up already
-    }
+    unlinkQuietly(this.#consolePath);
   }
 }
 
