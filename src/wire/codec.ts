@@ -18,6 +18,9 @@ export interface Codec<T> {
   /** Full name, such as "containerd.task.v3.StateRequest". */
   readonly typeName: string;
 
+  /** How the fields are laid out, by their names and in the order of the .proto file; for those who print any message. */
+  readonly fields: () => Readonly<Record<string, Field>>;
+
   encode(message: Init<T>): Buffer;
 
   /** Appends the encoded message to what the writer has. */
@@ -96,14 +99,14 @@ interface Slot {
 
 class TableCodec {
   readonly typeName: string;
-  readonly #fields: () => Readonly<Record<string, Field>>;
+  readonly fields: () => Readonly<Record<string, Field>>;
   #slots: readonly Slot[] | undefined;
   #byNumber: ReadonlyMap<number, Slot> = new Map();
   #blank: Plain = {};
 
   constructor(typeName: string, fields: () => Readonly<Record<string, Field>>) {
     this.typeName = typeName;
-    this.#fields = fields;
+    this.fields = fields;
   }
 
   encode(message: Plain): Buffer {
@@ -153,7 +156,7 @@ class TableCodec {
   }
 
   #prepare(): readonly Slot[] {
-    const slots = Object.entries(this.#fields()).map(([name, { number, type, form }]): Slot => {
+    const slots = Object.entries(this.fields()).map(([name, { number, type, form }]): Slot => {
       const scalar = typeof type === 'string' ? type : undefined;
       const wireType = scalar ? wireTypes[scalar] : 2;
       return {
