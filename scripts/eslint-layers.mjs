@@ -10,10 +10,11 @@ const mayImport = {
   linux: [],
   wire: [],
   ttrpc: ['wire'],
+  grpc: ['wire'],
   oci: ['linux'],
   shim: ['oci', 'ttrpc', 'wire', 'linux'],
-  manager: ['oci', 'ttrpc', 'wire', 'linux'],
-  cli: ['ttrpc', 'wire'],
+  manager: ['oci', 'grpc', 'ttrpc', 'wire', 'linux'],
+  cli: ['grpc', 'wire'],
 };
 
 /** `{ layer, file }` of a path below src, or undefined for any other. */
