@@ -1,0 +1,15 @@
+export { type ContainerRecord, type ContainerState, isAlive } from './container-record.ts';
+export { ContainerRecords } from './container-records.ts';
+export { ContainerRootfs } from './container-rootfs.ts';
+export { ContainerStop } from './container-stop.ts';
+export { Containers } from './containers.ts';
+export { KeyedLock } from './keyed-lock.ts';
+export { Layout } from './layout.ts';
+export { Names } from './names.ts';
+export { type PodEvent, PodEvents, type PodEventType } from './pod-events.ts';
+export { PodShims } from './pod-shims.ts';
+export { SandboxFiles } from './sandbox-files.ts';
+export { type SandboxRecord, type SandboxState } from './sandbox-record.ts';
+export { SandboxRecords } from './sandbox-records.ts';
+export { Sandboxes } from './sandboxes.ts';
+export { TaskEvents } from './task-events.ts';

@@ -1,0 +1,50 @@
+import type { Logger } from 'pino';
+import { Code, RpcError } from '../../grpc/index.ts';
+import type { PodShim } from '../tasks/index.ts';
+
+/** The shims that we are connected to, by sandbox. */
+export class PodShims {
+  readonly #shims = new Map<string, PodShim>();
+  readonly #log: Logger;
+  #whenLost: (sandboxId: string) => void = () => undefined;
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  /** What is to be done when a shim has gone without having been let go. */
+  onLost(lost: (sandboxId: string) => void): void {
+    this.#whenLost = lost;
+  }
+
+  add(sandboxId: string, shim: PodShim): void {
+    this.#shims.set(sandboxId, shim);
+    void shim.whenGone.then((reason) => {
+      if (this.#shims.get(sandboxId) !== shim) return;
+      this.#shims.delete(sandboxId);
+      this.#log.warn({ sandbox: sandboxId, reason }, 'the shim of a pod is gone');
+      this.#whenLost(sandboxId);
+    });
+  }
+
+  /** From now on it is nobody's loss when it goes. */
+  letGo(sandboxId: string): PodShim | undefined {
+    const shim = this.#shims.get(sandboxId);
+    this.#shims.delete(sandboxId);
+    return shim;
+  }
+
+  find(sandboxId: string): PodShim | undefined {
+    return this.#shims.get(sandboxId);
+  }
+
+  /** @throws {RpcError} UNAVAILABLE when we are not connected to it */
+  get(sandboxId: string): PodShim {
+    const shim = this.#shims.get(sandboxId);
+    if (shim !== undefined) return shim;
+    throw new RpcError(
+      Code.Unavailable,
+      `the shim of pod ${sandboxId} does not answer: stop and remove the pod if this lasts (berthctl stopp, rmp)`,
+    );
+  }
+}

@@ -1,0 +1,45 @@
+import type { RecordTable, Store } from '../store/index.ts';
+import { findById } from './ids.ts';
+import { sandboxFormat, type SandboxRecord } from './sandbox-record.ts';
+
+/** The records of all pod sandboxes. */
+export class SandboxRecords {
+  readonly #table: RecordTable<SandboxRecord>;
+
+  constructor(store: Store) {
+    this.#table = store.table('sandboxes', sandboxFormat);
+  }
+
+  get size(): number {
+    return this.#table.size;
+  }
+
+  get(id: string): SandboxRecord | undefined {
+    return this.#table.get(id);
+  }
+
+  /** By id or the beginning of one. @throws {RpcError} INVALID_ARGUMENT when that is not one sandbox's */
+  find(id: string): SandboxRecord | undefined {
+    return findById(this.#table, id, 'pod sandbox');
+  }
+
+  /** The oldest first. */
+  list(): SandboxRecord[] {
+    return this.#table.values();
+  }
+
+  put(record: SandboxRecord): SandboxRecord {
+    this.#table.put(record.id, record);
+    return record;
+  }
+
+  /** Changes a record; undefined when it is not there any more. */
+  update(id: string, change: Partial<SandboxRecord>): SandboxRecord | undefined {
+    const record = this.#table.get(id);
+    return record && this.put({ ...record, ...change });
+  }
+
+  delete(id: string): void {
+    this.#table.delete(id);
+  }
+}

@@ -1,0 +1,205 @@
+import type { Logger } from 'pino';
+import { type Codec, events, fromTimestamp, holds, packAny, type protobuf, toTimestamp } from '../../wire/index.ts';
+import type { EventJournal } from '../events/index.ts';
+import type { Store } from '../store/index.ts';
+import type { ShimEvent } from '../tasks/index.ts';
+import { type ContainerRecord, isAlive } from './container-record.ts';
+import type { ContainerRecords } from './container-records.ts';
+import type { PodEvents } from './pod-events.ts';
+import type { SandboxRecords } from './sandbox-records.ts';
+
+/** How long the last events of a container are waited for before we tell them ourselves. */
+const settleMs = 2000;
+const settlePollMs = 10;
+/** The same for a start that is undone, of which there may be nothing to tell. */
+const attemptMs = 500;
+
+/** Those that a shim sends, and all of them name their container alike. */
+const kinds: readonly Codec<{ containerId: string }>[] = [
+  events.TaskCreate,
+  events.TaskStart,
+  events.TaskExit,
+  events.TaskDelete,
+  events.TaskOOM,
+  events.TaskExecAdded,
+  events.TaskExecStarted,
+  events.TaskPaused,
+  events.TaskResumed,
+  events.TaskCheckpointed,
+];
+
+export interface Exit {
+  readonly exitStatus: number;
+  /** Nanoseconds since the epoch. */
+  readonly exitedAt: bigint;
+}
+
+export interface TaskEventsOptions {
+  readonly store: Store;
+  readonly containers: ContainerRecords;
+  readonly sandboxes: SandboxRecords;
+  readonly journal: EventJournal;
+  readonly events: PodEvents;
+  readonly log: Logger;
+}
+
+/**
+ * What shims tell, into the records and the journal, in one step: an event that is acknowledged is in both, and one that comes again
+ * is in neither twice.
+ */
+export class TaskEvents {
+  readonly #o: TaskEventsOptions;
+  #whenEnded: (containerId: string) => void = () => undefined;
+  #whenSandboxEnded: (sandboxId: string) => void = () => undefined;
+
+  constructor(options: TaskEventsOptions) {
+    this.#o = options;
+  }
+
+  /** What is to be done when a container has ended, or the process that stands for a sandbox has. */
+  onEnded(container: (id: string) => void, sandbox: (id: string) => void): void {
+    this.#whenEnded = container;
+    this.#whenSandboxEnded = sandbox;
+  }
+
+  /** Takes one event. What it throws means: not taken, send it again. */
+  take({ namespace, topic, at, event, sequence }: ShimEvent): void {
+    const decoded = decode(event);
+    if (decoded === undefined) {
+      this.#o.log.warn({ topic, type: event.typeUrl }, 'a shim tells of something unknown; it is passed over');
+      return;
+    }
+    const { containerId } = decoded;
+    const record = this.#o.containers.get(containerId);
+    const sandboxId = record?.sandboxId ?? containerId;
+    // A container that is not there any more was told of to its end.
+    if (record === undefined && this.#o.sandboxes.get(sandboxId) === undefined) return;
+    if (record !== undefined && isToldAlready(record, decoded)) return;
+    const isNew = this.#o.store.transaction(() => {
+      const origin = sequence === undefined ? undefined : { sandboxId, sequence };
+      const number = this.#o.journal.append({ at, namespace, topic, event, containerId, sandboxId }, origin);
+      if (number === undefined) return false;
+      if (record !== undefined) this.#o.containers.put(withEvent(record, decoded));
+      return true;
+    });
+    if (isNew && decoded.kind === 'exit') this.#tellEnd(record, sandboxId);
+  }
+
+  /** The container's shim is gone, and with it whoever could tell: its end is told by us, if it was not. */
+  endedWithShim(id: string, exit: Exit): void {
+    const record = this.#o.containers.get(id);
+    if (record === undefined || (!isAlive(record) && !record.hasTask)) return;
+    const wasAlive = isAlive(record);
+    this.#o.store.transaction(() => {
+      this.#tellRest(record, exit);
+      const latest = this.#o.containers.get(id) ?? record;
+      this.#o.containers.put({ ...latest, ...(wasAlive && endOf(latest, exit)), hasTask: false });
+    });
+    if (wasAlive) this.#tellEnd(record, record.sandboxId);
+  }
+
+  /** A start that was undone: its end is told if its beginning was, and a new start tells everything anew. */
+  async forgetAttempt(id: string): Promise<void> {
+    await this.#until(id, ({ told }) => told.delete, attemptMs);
+    const record = this.#o.containers.get(id);
+    if (record === undefined) return;
+    this.#o.store.transaction(() => {
+      this.#tellRest(record, { exitStatus: record.exitCode, exitedAt: BigInt(Date.now()) * 1_000_000n });
+      this.#o.containers.update(id, { told: { create: false, exit: false, delete: false } });
+    });
+  }
+
+  /** Resolves when the journal has all that will ever be told of a container that has no task any more. */
+  async settle(id: string): Promise<void> {
+    const isSettled = ({ told }: ContainerRecord) => !told.create || told.delete;
+    await this.#until(id, isSettled, settleMs);
+    const record = this.#o.containers.get(id);
+    if (record === undefined || isSettled(record)) return;
+    this.#o.log.warn({ container: id }, 'the shim has not told of the end of a container; we tell it');
+    const exit = { exitStatus: record.exitCode, exitedAt: record.finishedAt };
+    this.#o.store.transaction(() => this.#tellRest(record, exit));
+  }
+
+  async #until(id: string, holds: (record: ContainerRecord) => boolean, timeoutMs: number): Promise<void> {
+    const deadline = Date.now() + timeoutMs;
+    for (;;) {
+      const record = this.#o.containers.get(id);
+      if (record === undefined || holds(record) || Date.now() >= deadline) return;
+      await new Promise((next) => setTimeout(next, settlePollMs));
+    }
+  }
+
+  #tellEnd(record: ContainerRecord | undefined, sandboxId: string): void {
+    if (record === undefined) {
+      this.#whenSandboxEnded(sandboxId);
+      return;
+    }
+    this.#o.events.tell('stopped', sandboxId, record.id);
+    this.#whenEnded(record.id);
+  }
+
+  /** Exit and deletion, as far as they were not told. */
+  #tellRest(record: ContainerRecord, { exitStatus, exitedAt }: Exit): void {
+    const { id, sandboxId, pid, told } = record;
+    if (!told.create) return;
+    const tell = (topic: string, event: protobuf.Any) =>
+      this.#o.journal.append({ at: exitedAt, namespace: 'k8s.io', topic, event, containerId: id, sandboxId });
+    const exit = { containerId: id, id, pid, exitStatus, exitedAt: toTimestamp(exitedAt) };
+    if (!told.exit) tell('/tasks/exit', packAny(events.TaskExit, exit));
+    if (!told.delete) tell('/tasks/delete', packAny(events.TaskDelete, { ...exit, id: '' }));
+    this.#o.containers.update(id, { told: { create: true, exit: true, delete: true } });
+  }
+}
+
+interface Decoded {
+  readonly containerId: string;
+  /** Of the container's first process; what happens to an exec is `other`. */
+  readonly kind: 'create' | 'exit' | 'delete' | 'oom' | 'other';
+  readonly exit: Exit | undefined;
+}
+
+function decode(event: protobuf.Any): Decoded | undefined {
+  const codec = kinds.find((kind) => holds(event, kind));
+  if (codec === undefined) return undefined;
+  const message = codec.decode(event.value);
+  const { containerId } = message;
+  if (codec.typeName === events.TaskExit.typeName) {
+    const { id, exitStatus, exitedAt } = message as events.TaskExit;
+    const exit = { exitStatus, exitedAt: fromTimestamp(exitedAt) ?? 0n };
+    return { containerId, kind: id === containerId ? 'exit' : 'other', exit };
+  }
+  const kind = kindOf(codec.typeName, message);
+  return { containerId, kind, exit: undefined };
+}
+
+function kindOf(typeName: string, message: object): Decoded['kind'] {
+  if (typeName === events.TaskCreate.typeName) return 'create';
+  if (typeName === events.TaskOOM.typeName) return 'oom';
+  // The id of an exec that was deleted; shims leave it out, or repeat the container's, for the container itself.
+  const { id, containerId } = message as events.TaskDelete;
+  if (typeName === events.TaskDelete.typeName) return id === '' || id === containerId ? 'delete' : 'other';
+  return 'other';
+}
+
+function isToldAlready({ told }: ContainerRecord, { kind }: Decoded): boolean {
+  return kind === 'create' || kind === 'exit' || kind === 'delete' ? told[kind] : false;
+}
+
+function withEvent(record: ContainerRecord, { kind, exit }: Decoded): ContainerRecord {
+  if (kind === 'oom') return { ...record, oomKilled: true };
+  if (kind === 'other') return record;
+  const told = { ...record.told, [kind]: true };
+  if (exit === undefined || !isAlive(record)) return { ...record, told };
+  return { ...record, told, ...endOf(record, exit) };
+}
+
+/** What a record says of a container that has ended. */
+export function endOf(record: ContainerRecord, { exitStatus, exitedAt }: Exit): Partial<ContainerRecord> {
+  return {
+    state: 'exited',
+    pid: 0,
+    exitCode: exitStatus,
+    finishedAt: exitedAt,
+    reason: record.oomKilled ? 'OOMKilled' : exitStatus === 0 ? 'Completed' : 'Error',
+  };
+}

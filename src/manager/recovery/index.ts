@@ -1,0 +1,2 @@
+export { Orphans } from './orphans.ts';
+export { Recovery } from './recovery.ts';

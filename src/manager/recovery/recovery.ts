@@ -1,0 +1,184 @@
+import type { Logger } from 'pino';
+import { Code, isRpcError } from '../../grpc/index.ts';
+import { processes } from '../../wire/index.ts';
+import {
+  type ContainerRecord,
+  type ContainerRecords,
+  type Containers,
+  type ContainerStop,
+  isAlive,
+  type PodShims,
+  type Sandboxes,
+  type SandboxRecord,
+  type SandboxRecords,
+} from '../pods/index.ts';
+import type { PodShim, Shims } from '../tasks/index.ts';
+
+/** A shim that has not answered by then is tried again without anybody waiting for it. */
+const firstConnectMs = 2000;
+const laterConnectMs = 10_000;
+/** A shim that hangs for so long is given up: it is killed, and its containers with it. */
+const hungMs = 120_000;
+
+export interface RecoveryOptions {
+  readonly sandboxes: Sandboxes;
+  readonly sandboxRecords: SandboxRecords;
+  readonly containers: Containers;
+  readonly containerRecords: ContainerRecords;
+  readonly stop: ContainerStop;
+  readonly shims: PodShims;
+  readonly starter: Shims;
+  readonly log: Logger;
+}
+
+/**
+ * What a daemon does when it starts with pods of an earlier one: meets their shims again, all at once; learns what has become of
+ * containers whose start was cut off; and finishes or undoes what was begun. One shim that is dead or hangs delays nobody.
+ */
+export class Recovery {
+  readonly #o: RecoveryOptions;
+  /** Sandboxes whose shims did not answer in time. */
+  readonly #hung = new Set<string>();
+  #closed = false;
+
+  constructor(options: RecoveryOptions) {
+    this.#o = options;
+  }
+
+  /** Resolves when the daemon can serve: every shim has been met, is known to be dead, or hangs. */
+  async meetShims(): Promise<void> {
+    const { sandboxRecords } = this.#o;
+    await Promise.all(
+      sandboxRecords
+        .list()
+        .filter(({ state }) => state !== 'creating')
+        .map((record) => this.#meet(record)),
+    );
+  }
+
+  /** Takes up what was cut off. Resolves when everything is done; nobody needs to wait for it. */
+  async finish(): Promise<void> {
+    const { containerRecords, sandboxRecords, stop } = this.#o;
+    const containers = containerRecords.list().map((record) => this.#finishContainer(record));
+    const stops = containerRecords
+      .list()
+      .filter((record) => record.stop !== null && isAlive(record) && !this.#hung.has(record.sandboxId))
+      .map(({ id }) => this.#quietly('stop a container', id, () => stop.resume(id)));
+    await Promise.all([...containers, ...stops]);
+    await Promise.all(sandboxRecords.list().map((record) => this.#finishSandbox(record)));
+  }
+
+  /** Stops trying to reach shims that hang. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  async #meet(record: SandboxRecord): Promise<void> {
+    if (record.shim === null) {
+      // Stopped, or its shim was lost and that was noted.
+      return;
+    }
+    try {
+      await this.#adopt(record, await this.#o.starter.connect(record.shim, firstConnectMs));
+    } catch (error) {
+      if (isRpcError(error, Code.DeadlineExceeded)) {
+        this.#o.log.warn({ sandbox: record.id }, 'the shim of a pod hangs; everybody else is served meanwhile');
+        this.#hung.add(record.id);
+        void this.#keepTrying(record.id);
+        return;
+      }
+      this.#o.log.warn({ sandbox: record.id, err: error }, 'the shim of a pod is gone');
+      await this.#quietly('clean up after a shim', record.id, () => this.#o.sandboxes.shimLost(record.id));
+    }
+  }
+
+  async #adopt(record: SandboxRecord, shim: PodShim): Promise<void> {
+    this.#o.shims.add(record.id, shim);
+    const containers = this.#o.containerRecords.ofSandbox(record.id);
+    await Promise.all(
+      containers
+        .filter(isAlive)
+        .map((one) => this.#quietly('learn about a container', one.id, () => this.#learn(one, shim))),
+    );
+  }
+
+  /** What has become of a container that was started, or nearly, when the old daemon died. */
+  async #learn(record: ContainerRecord, shim: PodShim): Promise<void> {
+    const { id } = record;
+    const found = await shim.state(id).catch((error: unknown) => {
+      if (isRpcError(error, Code.NotFound)) return undefined;
+      throw error;
+    });
+    const latest = this.#o.containerRecords.get(id);
+    // Its end may have been told in between.
+    if (latest === undefined || !isAlive(latest)) return;
+    if (record.state === 'starting' && found?.status !== processes.Status.RUNNING) {
+      // A start that nobody was told of is undone. One that was so quick that it has ended is told by its exit event.
+      if (found?.status === processes.Status.STOPPED) return;
+      await this.#o.containers.undoStart(id);
+      return;
+    }
+    if (found === undefined) {
+      this.#o.containers.vanished(id);
+      return;
+    }
+    this.#o.containers.found(id, found.pid);
+  }
+
+  async #keepTrying(id: string): Promise<void> {
+    const deadline = Date.now() + hungMs;
+    while (!this.#closed) {
+      const record = this.#o.sandboxRecords.get(id);
+      if (record?.shim == null) return;
+      try {
+        const shim = await this.#o.starter.connect(record.shim, laterConnectMs);
+        this.#hung.delete(id);
+        await this.#adopt(record, shim);
+        this.#o.log.info({ sandbox: id }, 'the shim of a pod answers again');
+        await this.#finishPod(id);
+        return;
+      } catch (error) {
+        if (isRpcError(error, Code.DeadlineExceeded) && Date.now() < deadline) continue;
+        this.#o.log.error({ sandbox: id, err: error }, 'the shim of a pod is given up');
+        await this.#quietly('clean up after a shim', id, () => this.#o.sandboxes.shimLost(id));
+        return;
+      }
+    }
+  }
+
+  async #finishPod(sandboxId: string): Promise<void> {
+    for (const record of this.#o.containerRecords.ofSandbox(sandboxId)) {
+      await this.#finishContainer(record);
+      if (record.stop !== null)
+        await this.#quietly('stop a container', record.id, () => this.#o.stop.resume(record.id));
+    }
+    const record = this.#o.sandboxRecords.get(sandboxId);
+    if (record !== undefined) await this.#finishSandbox(record);
+  }
+
+  async #finishContainer(record: ContainerRecord): Promise<void> {
+    const { id, state, sandboxId } = record;
+    if (this.#hung.has(sandboxId)) return;
+    if (state === 'creating' || state === 'removing') {
+      await this.#quietly('remove a container', id, () => this.#o.containers.discard(id));
+    } else if (state === 'exited' && record.hasTask) {
+      await this.#quietly('delete a task', id, () => this.#o.containers.releaseTask(id));
+    }
+  }
+
+  async #finishSandbox({ id, state, stopping }: SandboxRecord): Promise<void> {
+    if (this.#hung.has(id)) return;
+    if (state === 'creating') await this.#quietly('undo a pod', id, () => this.#o.sandboxes.discard(id));
+    else if (state === 'removing') await this.#quietly('remove a pod', id, () => this.#o.sandboxes.remove(id));
+    else if (stopping) await this.#quietly('stop a pod', id, () => this.#o.sandboxes.stop(id));
+  }
+
+  /** One that cannot be finished now must not keep the others from it; its record stays, so the next start tries again. */
+  async #quietly(what: string, id: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#o.log.error({ id, err: error }, `recovery: cannot ${what}`);
+    }
+  }
+}
