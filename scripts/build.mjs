@@ -1,6 +1,6 @@
-/** `npm run build`: the wire code, the addon and the static program, and the shim's bundle; all that runs is then under dist/. */
+/** `npm run build`: the wire code, the addon and the static program, and the bundles; all that runs is then under dist/. */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, statSync } from 'node:fs';
+import { copyFileSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 
@@ -37,13 +37,37 @@ async function bundle(entry, output) {
   });
 }
 
+/** A program of ours: its bundle, what runs it with compiled code, and, if it has no launcher of its own, the command. */
+async function program(name, entry, hasLauncher) {
+  await bundle(entry, `dist/lib/${name}.cjs`);
+  copyFileSync(join(root, 'src/shim/loader.mjs'), join(root, `dist/lib/${name}.mjs`));
+  if (hasLauncher) return;
+  const command = join(root, 'dist/bin', name);
+  const text = readFileSync(join(root, 'packaging/launcher.sh'), 'utf8').replaceAll('PROGRAM', name);
+  // In one step: a shell reads its script while it runs.
+  writeFileSync(`${command}.new`, text, { mode: 0o755 });
+  renameSync(`${command}.new`, command);
+}
+
 run('generate-wire.mjs');
 run('build-native.mjs');
-await bundle('src/shim/main.ts', 'dist/lib/shim.cjs');
-copyFileSync(join(root, 'src/shim/loader.mjs'), join(root, 'dist/lib/shim.mjs'));
+await program('shim', 'src/shim/main.ts', true);
+await program('berthd', 'src/manager/main.ts', false);
+await bundle('src/manager/images/unpack/main.ts', 'dist/lib/unpack.cjs');
+await program('berthctl', 'src/cli/main.ts', false);
 run('warm-up.mjs');
+run('warm-up-daemon.mjs');
 
-for (const file of ['dist/bin/containerd-shim-berth-v2', 'dist/lib/shim.cjs', 'dist/lib/berth.node']) {
+const built = [
+  'dist/bin/containerd-shim-berth-v2',
+  'dist/bin/berthd',
+  'dist/bin/berthctl',
+  'dist/lib/shim.cjs',
+  'dist/lib/berthd.cjs',
+  'dist/lib/berthctl.cjs',
+  'dist/lib/berth.node',
+];
+for (const file of built) {
   const kilobytes = (statSync(join(root, file)).size / 1024).toFixed(0);
   console.log(`${kilobytes.padStart(6)} KB  ${file}`);
 }

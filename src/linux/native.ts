@@ -133,6 +133,11 @@ export interface NativeAddon {
   duplicate(fd: number): number;
   /** dup2 without close-on-exec: for the standard descriptors. */
   duplicateTo(fd: number, target: number): void;
+  /**
+   * flock(2), for one holder alone: false when another open file of the same has it. It is given back when the last duplicate of
+   * the descriptor is closed, so at the latest when the process ends.
+   */
+  tryLock(fd: number): boolean;
   /** false where a descriptor of that number is not open. */
   setCloseOnExec(fd: number, on: boolean): boolean;
   memfd(name: string): number;
@@ -145,6 +150,11 @@ export interface NativeAddon {
   /** The next connection, non-blocking; -1 when there is none. */
   accept(fd: number): number;
   peerCredentials(fd: number): PeerCredentials;
+  /**
+   * One unix datagram of text, without waiting: EAGAIN when the receiver's queue is full, ECONNREFUSED or ENOENT when there is none.
+   * A path that begins with "@" is in the abstract name space.
+   */
+  sendDatagram(path: string, text: string): void;
   /** Bytes read, 0 at end of file, -1 when nothing is there yet. */
   read(fd: number, into: Uint8Array): number;
   /** Bytes written, -1 when nothing can be written now. EPIPE throws. */
@@ -172,6 +182,25 @@ export interface NativeAddon {
    * A new network namespace has lo up.
    */
   pinNewNamespace(kind: 'net' | 'ipc' | 'uts', path: string): void;
+  /**
+   * Descriptors of files in what the layers (absolute folders, topmost first) make together, looked up with that as the root: no
+   * link leads out of it. Each only names its file (O_PATH) and opens nothing, whatever the file is; read a regular one by
+   * /proc/self/fd/N. -1: there is no such file. Several layers are put together by a mount that only this call sees.
+   */
+  openInLayers(layers: readonly string[], paths: readonly string[]): number[];
+  /**
+   * Makes a device, FIFO or socket; `mode` includes its type (S_IFCHR…) and is exact. Paths here are bytes where they are no UTF-8,
+   * and their last component is never followed.
+   */
+  mknod(path: string | Buffer, mode: number, major: number, minor: number): void;
+  setXattr(path: string | Buffer, name: string, value: Buffer): void;
+  /** undefined where there is none of that name, or where the file system has none at all. */
+  getXattr(path: string | Buffer, name: string): Buffer | undefined;
+  listXattrs(path: string | Buffer): string[];
+  /** The directory becomes root and working directory of the whole process (all threads). */
+  changeRoot(fd: number): void;
+  /** SIGKILL when the thread that started this process ends. Throws ESRCH when `parent` is not the parent (any more). */
+  dieWithParent(parent: number): void;
   /** cgroup v1: an eventfd that counts OOM events of the memory cgroup directory. */
   oomEventfd(cgroupDirectory: string): number;
   /**

@@ -30,7 +30,7 @@ static void free_addon(napi_env env, void *addon, void *hint) {
 
 NAPI_MODULE_INIT() {
     static const struct function *const parts[] = { process_functions, descriptor_functions, socket_functions,
-                                                    mount_functions, loop_functions };
+                                                    mount_functions, file_functions, loop_functions };
     struct addon *addon = calloc(1, sizeof *addon);
     if (!addon || napi_set_instance_data(env, addon, free_addon, NULL) != napi_ok) {
         free(addon);

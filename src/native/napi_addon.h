@@ -23,6 +23,7 @@ extern const struct function process_functions[];
 extern const struct function descriptor_functions[];
 extern const struct function socket_functions[];
 extern const struct function mount_functions[];
+extern const struct function file_functions[];
 extern const struct function loop_functions[];
 
 /* Gives the object these functions as members. */

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -47,6 +48,18 @@ static napi_value js_duplicate_to(napi_env env, napi_callback_info info) {
     if (!call.failed && dup2(fd, target) < 0)
         call_fail_errno(&call, errno, "dup2", NULL);
     return call_end(&call, NULL);
+}
+
+static napi_value js_try_lock(napi_env env, napi_callback_info info) {
+    struct call call;
+    napi_value result = NULL;
+    call_begin(&call, env, info);
+    int fd = call_integer(&call, call.arguments[0], "fd");
+    bool locked = !call.failed && flock(fd, LOCK_EX | LOCK_NB) == 0;
+    if (!locked && !call.failed && errno != EWOULDBLOCK)
+        call_fail_errno(&call, errno, "flock", NULL);
+    call_ok(&call, napi_get_boolean(env, locked, &result));
+    return call_end(&call, result);
 }
 
 static napi_value js_set_close_on_exec(napi_env env, napi_callback_info info) {
@@ -141,6 +154,7 @@ const struct function descriptor_functions[] = {
     { "close", js_close },
     { "duplicate", js_duplicate },
     { "duplicateTo", js_duplicate_to },
+    { "tryLock", js_try_lock },
     { "setCloseOnExec", js_set_close_on_exec },
     { "memfd", js_memfd },
     { "read", js_read },

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is done to the file system: mounts, loop devices, FIFOs, pinned namespaces; and cgroup v1's OOM events. */
+/* What is done to the file system: mounts, loop devices, FIFOs, namespaces, layers; and cgroup v1's OOM events. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include "layers.h"
 #include "loopdev.h"
 #include "mount.h"
 #include "namespace.h"
@@ -85,6 +86,19 @@ static napi_value js_oom_eventfd(napi_env env, napi_callback_info info) {
     return call_end(&call, call_new_integer(&call, fd));
 }
 
+static napi_value js_open_in_layers(napi_env env, napi_callback_info info) {
+    struct call call;
+    struct failure failure;
+    size_t layer_count, path_count = 0;
+    call_begin(&call, env, info);
+    const char **layers = call_strings(&call, call.arguments[0], "layers", &layer_count);
+    const char **paths = call_strings(&call, call.arguments[1], "paths", &path_count);
+    int *fds = call_allocate(&call, (path_count + 1) * sizeof *fds);
+    if (!call.failed && layers_find(layers, layer_count, paths, path_count, fds, &failure) < 0)
+        call_fail(&call, &failure);
+    return call_end(&call, call_new_integers(&call, fds, path_count));
+}
+
 const struct function mount_functions[] = {
     { "mount", js_mount },
     { "umount", js_umount },
@@ -92,5 +106,6 @@ const struct function mount_functions[] = {
     { "mkfifo", js_mkfifo },
     { "pinNewNamespace", js_pin_new_namespace },
     { "oomEventfd", js_oom_eventfd },
+    { "openInLayers", js_open_in_layers },
     { NULL, NULL },
 };

@@ -78,6 +78,17 @@ static napi_value js_peer_credentials(napi_env env, napi_callback_info info) {
     return call_end(&call, peer);
 }
 
+static napi_value js_send_datagram(napi_env env, napi_callback_info info) {
+    struct call call;
+    call_begin(&call, env, info);
+    const char *path = call_string(&call, call.arguments[0], "path");
+    const char *text = call_string(&call, call.arguments[1], "text");
+    int error = call.failed ? 0 : socket_send_datagram(path, text);
+    if (error)
+        call_fail_errno(&call, -error, "sendto", path);
+    return call_end(&call, NULL);
+}
+
 const struct function socket_functions[] = {
     { "listenUnix", js_listen_unix },
     { "connectUnix", js_connect_unix },
@@ -85,5 +96,6 @@ const struct function socket_functions[] = {
     { "accept", js_accept },
     { "receiveDescriptor", js_receive_descriptor },
     { "peerCredentials", js_peer_credentials },
+    { "sendDatagram", js_send_datagram },
     { NULL, NULL },
 };

@@ -152,3 +152,25 @@ int socket_receive_descriptor(int fd) {
     int received = take_first(&message);
     return length == 0 && received < 0 ? -ECONNRESET : received;
 }
+
+int socket_send_datagram(const char *path, const char *text) {
+    struct sockaddr_un name = { .sun_family = AF_UNIX };
+    size_t length = strlen(path);
+    if (length == 0)
+        return -ENOENT;
+    if (length >= sizeof name.sun_path)
+        return -ENAMETOOLONG;
+    memcpy(name.sun_path, path, length);
+    /* An abstract name begins with a zero byte and has no end but its length. */
+    if (*path == '@')
+        name.sun_path[0] = '\0';
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + (*path == '@' ? 0 : 1));
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    ssize_t sent =
+        sendto(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&name, size);
+    int error = sent < 0 ? -errno : 0;
+    close(fd);
+    return error;
+}

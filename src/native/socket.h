@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Unix stream sockets. All descriptors are close-on-exec. Results: a descriptor or 0, or -errno. */
+/* Unix sockets. All descriptors are close-on-exec. Results: a descriptor or 0, or -errno. */
 #ifndef BERTH_SOCKET_H
 #define BERTH_SOCKET_H
 
@@ -14,5 +14,7 @@ int socket_accept(int fd);
 int socket_peer(int fd, pid_t *, uid_t *, gid_t *);
 /* The first descriptor of the next message. -EAGAIN: no message yet; -ECONNRESET: end of file; -EBADMSG: it had none. */
 int socket_receive_descriptor(int fd);
+/* One datagram without a sender's name, without waiting. A path that begins with '@' is in the abstract name space. 0 or -errno. */
+int socket_send_datagram(const char *path, const char *text);
 
 #endif

@@ -20,7 +20,8 @@ export function nextIdleSeconds(current: number, configured: number, sleptMs: nu
 
 /**
  * Looks at a shim in which nothing has happened for a while: it sleeps, or goes, when its manager has died between starting it
- * and giving it a container.
+ * and giving it a container. One that somebody keeps ready, and has given nothing yet, stays awake: what it is kept for is not to
+ * have to wait for it.
  */
 export class IdleWatch {
   readonly #context: ShimContext;
@@ -56,6 +57,12 @@ export class IdleWatch {
     return containers.length === 0 && sandbox?.state !== 'ready' && !this.#replacement.hasConnections;
   }
 
+  /** It waits for its first sandbox or container. */
+  get #isUnused(): boolean {
+    const { containers, sandbox, nextEventSequence } = this.#context.record;
+    return containers.length === 0 && sandbox === null && nextEventSequence === 1;
+  }
+
   #schedule(milliseconds: number): void {
     this.#timer = setTimeout(
       () => {
@@ -68,7 +75,7 @@ export class IdleWatch {
 
   #check(): void {
     const isAbandoned = this.#isAbandoned;
-    const wantedMs = isAbandoned ? abandonedMs : this.#sleepAfterMs;
+    const wantedMs = isAbandoned ? abandonedMs : this.#isUnused ? Infinity : this.#sleepAfterMs;
     const idleMs = Date.now() - this.#lastActivityMs;
     // Without an end in sight the next activity looks again.
     if (wantedMs === Infinity) return;

@@ -10,9 +10,9 @@ const probeMs = 1000;
 
 const nothing = Buffer.alloc(0);
 
-/** A node:net socket as a transport. The socket must be made with `allowHalfOpen`. It knows no peer: Node does not tell. */
+/** A node:net socket as a transport. The socket must be made with `allowHalfOpen`. */
 export class SocketTransport implements Transport {
-  readonly peer: Peer | undefined = undefined;
+  readonly peer: Peer | undefined;
   readonly #socket: Socket;
   #receiver: Receiver | undefined;
   #reading = false;
@@ -21,7 +21,9 @@ export class SocketTransport implements Transport {
   #error: Error | undefined;
   #probe: NodeJS.Timeout | undefined;
 
-  constructor(socket: Socket) {
+  /** @param peer who is at the other end; Node does not tell by itself */
+  constructor(socket: Socket, peer?: Peer) {
+    this.peer = peer;
     this.#socket = socket;
     socket.on('data', (bytes: Buffer) => this.#data(bytes));
     socket.on('end', () => {
@@ -125,10 +127,17 @@ export function connect(
   });
 }
 
-/** Listens on a unix socket and hands over each connection. The caller closes the server; connections live on. */
-export function listen(path: string, accept: (transport: Transport) => void): Promise<Server> {
+/**
+ * Listens on a unix socket and hands over each connection. The caller closes the server; connections live on.
+ * @param options.peerOf who is at the other end of a descriptor. Default: nobody knows
+ */
+export function listen(
+  path: string,
+  accept: (transport: Transport) => void,
+  { peerOf }: { readonly peerOf?: (fd: number) => Peer } = {},
+): Promise<Server> {
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) =>
-    accept(new SocketTransport(socket)),
+    accept(new SocketTransport(socket, peerOf && peerBy(peerOf, socket))),
   );
   return new Promise((resolve, reject) => {
     server.once('error', reject);
@@ -137,4 +146,11 @@ export function listen(path: string, accept: (transport: Transport) => void): Pr
       resolve(server);
     });
   });
+}
+
+/** Undefined for a peer that has gone already. */
+function peerBy(peerOf: (fd: number) => Peer, socket: Socket): Peer | undefined {
+  // Node has no public way to a socket's descriptor.
+  const { _handle: handle } = socket as Socket & { _handle?: { readonly fd?: number } | null };
+  return handle?.fd === undefined || handle.fd < 0 ? undefined : peerOf(handle.fd);
 }

@@ -1,25 +1,34 @@
-import { compared, type Contestant, reference } from './contestants.ts';
 import type { Metric, Results, Summary } from './result.ts';
 import { table } from './table.ts';
-import { plain } from './throughput.ts';
 
 /** A difference below this share is noise and named neither way. */
 const noiseShare = 0.05;
 
+export interface Columns {
+  /** The contestants. */
+  names: readonly string[];
+  /** The one of ours that is compared, and the one that it is compared with. */
+  compared: string;
+  reference: string;
+  /** One more column, where anything was measured for it. */
+  beside?: string;
+}
+
 /** The measurements as tables, and what follows from them in sentences. */
-export function report(metrics: readonly Metric[], contestants: readonly Contestant[], results: Results): string {
-  const measured = metrics.filter((metric) => contestants.some(({ name }) => results.summary(metric, name)));
-  const hasPlain = measured.some((metric) => results.summary(metric, plain));
-  const columns = [...contestants.map(({ name }) => name), ...(hasPlain ? [plain] : [])];
+export function report(metrics: readonly Metric[], columns: Columns, results: Results): string {
+  const { names, beside } = columns;
+  const measured = metrics.filter((metric) => names.some((name) => results.summary(metric, name)));
+  const hasBeside = beside !== undefined && measured.some((metric) => results.summary(metric, beside));
+  const shown = hasBeside ? [...names, beside] : names;
   const rows = measured.map((metric) => [
     `${metric.title} (${metric.unit})`,
-    ...columns.map((name) => cell(metric, results.summary(metric, name))),
+    ...shown.map((name) => cell(metric, results.summary(metric, name))),
   ]);
   const meanings = measured.map((metric) => `- **${metric.title}**: ${metric.means}.`);
   return [
-    table(['median (95th percentile)', ...columns], rows),
+    table(['median (95th percentile)', ...shown], rows),
     '',
-    ...verdict(measured, contestants, results),
+    ...verdict(measured, columns, results),
     '',
     'What the rows mean:',
     '',
@@ -35,8 +44,8 @@ function cell(metric: Metric, summary: Summary | undefined): string {
 }
 
 /** Where we are behind and where ahead, of what was measured for both. */
-function verdict(metrics: readonly Metric[], contestants: readonly Contestant[], results: Results): string[] {
-  const names = contestants.map(({ name }) => name);
+function verdict(metrics: readonly Metric[], columns: Columns, results: Results): string[] {
+  const { names, compared, reference } = columns;
   if (!names.includes(compared) || !names.includes(reference)) return [];
   const lists = { behind: [] as string[], ahead: [] as string[], even: [] as string[] };
   for (const metric of metrics) {

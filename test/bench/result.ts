@@ -5,7 +5,7 @@ export interface Metric {
   id: string;
   /** As the table's first column has it. */
   title: string;
-  unit: 'ms' | 'MB' | 'MB/s' | 'ms CPU';
+  unit: 'ms' | 'MB' | 'MB/s' | 'ms CPU' | 'pods/s';
   better: 'lower' | 'higher';
   /** What exactly is measured; a sentence for below the table. */
   means: string;

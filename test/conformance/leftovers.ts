@@ -30,13 +30,13 @@ function parentOf(pid: number): number {
   return Number(stat.slice(stat.lastIndexOf(')') + 4).split(' ')[0]);
 }
 
-interface SeenProcess {
+export interface SeenProcess {
   pid: number;
   what: string;
 }
 
 /** Processes of the run, this one and its ancestors not counted. */
-function processes(): SeenProcess[] {
+export function processes(): SeenProcess[] {
   const mine = new Set<number>();
   for (let pid = process.pid; pid > 0; pid = parentOf(pid)) mine.add(pid);
   const others = list('/proc')

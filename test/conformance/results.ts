@@ -1,4 +1,6 @@
 /** Reads what a Go test program prints under `-test.v=test2json`: each outcome as soon as it is known, marked by a control character. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 
 export type Outcome = 'passed' | 'failed' | 'skipped';
 
@@ -64,6 +66,12 @@ export function parseResults(text: string, parent: string): Test[] {
   return all;
 }
 
+/** What suites found: each test, and what is wrong, a line for each thing. */
+export interface Findings {
+  tests: Test[];
+  problems: string[];
+}
+
 export type Counts = Record<Outcome, number>;
 
 export function count(tests: readonly Test[]): Counts {
@@ -76,6 +84,10 @@ export interface Gap {
   suite: string;
   test: string;
   why: string;
+}
+
+export async function readGaps(): Promise<Gap[]> {
+  return JSON.parse(await readFile(join(import.meta.dirname, 'known-gaps.json'), 'utf8')) as Gap[];
 }
 
 /**

@@ -1,153 +1,154 @@
 /**
- * What Berth's shim is for, shown on a real containerd: it is killed in the middle of its containers' work, started again,
- * and nothing is lost. Prints each step as it goes; exits with 1 if anything does not hold. Leaves nothing behind.
+ * The main job, shown: a private berthd runs a pod with two containers on a CNI bridge, is killed -9 while they write their logs, and
+ * started again; nothing is lost. Prints each step as it goes, with the commands that a person would type; exits with 1 if anything
+ * does not hold. Everything is in a temporary folder and in mount and network namespaces of its own, and nothing is left behind.
  */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { command } from '../support/command.ts';
-import { FifoReader } from '../support/fifo.ts';
-import { markedProcesses } from '../support/leftovers.ts';
-import { shimBinary } from '../support/paths.ts';
+import { berth } from '../../src/wire/index.ts';
+import { BerthdBed } from '../support/berthd-bed.ts';
+import { readLog } from '../support/cri-caller.ts';
+import { settled } from '../support/leftovers.ts';
 import { statOf } from '../support/process-tree.ts';
-import { TestBed } from '../support/test-bed.ts';
 import { until } from '../support/until.ts';
+import { Narration } from './narration.ts';
 
-const lineCount = 200_000;
+const image = 'localhost/busybox:demo';
 const exitCode = 42;
+/** How long the daemon is dead, in milliseconds. */
+const deadMs = 2000;
 
-let failures = 0;
-let steps = 0;
+const narration = new Narration();
+const step = (text: string) => narration.step(text);
+const show = (text: string) => narration.show(text);
+const check = (what: string, holds: boolean) => narration.check(what, holds);
 
-function step(text: string): void {
-  console.log(`\n${++steps}. ${text}`);
+/** Runs berthctl as a person would, and shows both the command and its answer. */
+async function berthctl(bed: BerthdBed, ...args: string[]): Promise<string> {
+  show(`$ berthctl ${args.join(' ')}`);
+  const { code, stdout, stderr } = await bed.berthctl(...args);
+  if (stdout.trim() !== '') show(stdout);
+  if (code !== 0) {
+    show(stderr);
+    check(`berthctl ${args[0] ?? ''} succeeds`, false);
+  }
+  return stdout.trim();
 }
 
-function show(text: string): void {
-  for (const line of text.trimEnd().split('\n')) console.log(`      ${line}`);
+const linesOf = (path: string) => readLog(path).map(({ text }) => text);
+
+/** Ticks of a container that counts: each number once, none missing. */
+const countsWithoutAGap = (lines: readonly string[]) => lines.every((line, index) => line === `tick ${index + 1}`);
+
+async function exitsOf(bed: BerthdBed, containerId: string): Promise<bigint[]> {
+  const sequences: bigint[] = [];
+  const request = { afterSequence: 0n, noFollow: true };
+  for await (const event of bed.client.stream(berth.Events, 'Subscribe', request)) {
+    if (event.topic === '/tasks/exit' && event.containerId === containerId) sequences.push(event.sequence);
+  }
+  return sequences;
 }
 
-function check(what: string, holds: boolean): void {
-  if (!holds) failures++;
-  console.log(`  ${holds ? 'ok  ' : 'FAIL'}  ${what}`);
-}
+async function main(bed: BerthdBed): Promise<void> {
+  step('A berthd of its own, in temporary folders and in a network of its own; an image made from Debian’s busybox');
+  await bed.start();
+  const archive = await bed.makeImage(image);
+  await berthctl(bed, 'version');
+  await berthctl(bed, 'load', '-i', archive);
+  await berthctl(bed, 'images');
 
-async function versionOf(...[file, ...args]: [string, ...string[]]): Promise<string> {
-  return (await command(file, args)).stdout.trim().split('\n').slice(0, 2).join(' ').replaceAll(/\s+/g, ' ');
-}
-
-async function main(bed: TestBed): Promise<void> {
-  const ctr = async (...args: string[]): Promise<string> => {
-    show(`$ ctr ${args.join(' ')}`);
-    return await bed.ctrPrints(...args);
+  step('A pod on a CNI bridge, with two containers: one counts for ever, one ends while the daemon is dead');
+  const file = (name: string, content: unknown) => {
+    writeFileSync(bed.path(name), JSON.stringify(content, null, 2));
+    return bed.path(name);
   };
+  const podConfig = file('pod.json', {
+    metadata: { name: 'demo', namespace: 'default', uid: 'demo-1', attempt: 0 },
+    log_directory: bed.path('logs'),
+    linux: { cgroup_parent: `/${bed.scratch.mark}` },
+  });
+  const containerConfig = (name: string, script: string) =>
+    file(`${name}.json`, {
+      metadata: { name, attempt: 0 },
+      image: { image },
+      command: ['sh', '-c', script],
+      log_path: `${name}.log`,
+      linux: { resources: { memory_limit_in_bytes: 64 * 1024 * 1024 } },
+    });
+  const counting = 'i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.02; done';
+  const leaving = `echo started; sleep 3; echo leaving; exit ${exitCode}`;
+  const pod = await berthctl(bed, 'runp', podConfig);
+  const counter = await berthctl(bed, 'create', pod, containerConfig('counter', counting), podConfig);
+  const leaver = await berthctl(bed, 'create', pod, containerConfig('leaver', leaving), podConfig);
+  bed.cri.made.add(pod).add(counter).add(leaver);
+  await berthctl(bed, 'start', counter, leaver);
+  await berthctl(bed, 'pods');
+  await berthctl(bed, 'ps');
+  const { network } = await bed.cri.pod(pod);
+  check(`the pod has an address of the bridge: ${network?.ip ?? ''}`, (network?.ip ?? '') !== '');
 
-  step('A containerd of its own, with root, state and sockets in a temporary folder, and our shim in its PATH');
-  show(await versionOf('containerd', '--version'));
-  show(await versionOf('runc', '--version'));
-  show(`${await versionOf(shimBinary, '-v')}   (${shimBinary})`);
-  await bed.importImage();
-  show(`containerd is process ${bed.containerd.pid}; an image was made from Debian's busybox`);
+  step('Logs, statistics, and a command in a container');
+  await until('some ticks', async () => (await bed.cri.log(counter)).length > 5);
+  await berthctl(bed, 'logs', '--tail', '3', counter);
+  await berthctl(bed, 'stats', counter);
+  await berthctl(bed, 'exec', '-s', counter, 'hostname', '-i');
+  const pid = await pidOf(bed, counter);
 
-  step(`Two containers: one that writes ${lineCount} lines and exits with ${exitCode}, and one that only waits`);
-  const writes = `until [ -e /go ]; do sleep 0.02; done; seq 1 ${lineCount / 2}; until [ -e /on ]; do sleep 0.02; done; `;
-  const script = `${writes} seq ${lineCount / 2 + 1} ${lineCount}; exit ${exitCode}`;
-  await bed.runDetached({ id: 'writer', command: ['sh', '-c', script] });
-  await bed.runDetached({ id: 'waiter', fromImage: true, command: ['sleep', '1000'] });
-  show(await ctr('tasks', 'list'));
-  const [writer, waiter] = [await bed.taskPid('writer'), await bed.taskPid('waiter')];
-  const shim = statOf(writer)?.parent ?? 0;
+  step('kill -9: the daemon dies while the containers write their logs');
+  const log = (await bed.cri.container(counter)).logPath;
+  const leaverLog = (await bed.cri.container(leaver)).logPath;
+  await bed.kill9();
+  const before = linesOf(log).length;
+  await sleep(deadMs);
+  const after = linesOf(log).length;
+  check('the daemon is gone', bed.daemon.pid === undefined);
   check(
-    `the writer's parent is a shim (process ${shim}), and the shim is no child of containerd`,
-    statOf(shim)?.parent !== bed.containerd.pid,
+    `the log went on without it: ${before} lines when it died, ${after} after ${deadMs / 1000} s`,
+    after > before + 20,
   );
+  check('no line is missing and none is there twice', countsWithoutAGap(linesOf(log)));
+  await until('the other container to end', () => linesOf(leaverLog).includes('leaving'));
+  show('meanwhile the other container has ended, with nobody there to be told');
 
-  step('Somebody reads the first half of the output');
-  let output = '';
-  const onData = (bytes: Buffer) => void (output += bytes.toString('latin1'));
-  const first = new FifoReader(bed.fifoOf('writer', 'stdout'), { onData });
-  writeFileSync(bed.path('rootfs', 'go'), '');
-  await until('the first half', () => output.endsWith(`\n${lineCount / 2}\n`));
-  show(`read so far: ${first.bytesRead} bytes, up to line ${lineCount / 2}`);
+  step('The daemon is started again');
+  const began = performance.now();
+  await bed.start();
+  show(`it serves ${Math.round(performance.now() - began)} ms after its start`);
+  await berthctl(bed, 'ps', '-a');
+  const status = await bed.cri.exited(leaver);
+  check(`the exit that happened meanwhile is known: exit code ${status.exitCode}`, status.exitCode === exitCode);
+  check('the counting container is the same process as before', (await pidOf(bed, counter)) === pid);
+  check('and runs', statOf(pid) !== undefined);
+  check('its log has no gap still', countsWithoutAGap(linesOf(log)));
+  await berthctl(bed, 'events', '--after', '0', '--no-follow');
+  check('the exit was delivered once', (await exitsOf(bed, leaver)).length === 1);
+  await bed.stop();
+  await bed.start();
+  check('and only once, also after another restart', (await exitsOf(bed, leaver)).length === 1);
 
-  step('kill -9: containerd dies, and the reader with it');
-  first.close();
-  await bed.containerd.kill();
-  const before = Date.now();
-  check('containerd is gone', bed.containerd.pid === undefined);
-  check(
-    'the writer, the waiter and their shims run on',
-    [writer, waiter, shim].every((pid) => statOf(pid)?.state !== undefined),
-  );
-
-  step('Without any daemon the writer writes the second half, for which there is no reader, and exits');
-  writeFileSync(bed.path('rootfs', 'on'), '');
-  await until('the writer ends', () => !markedProcesses(bed.scratch).some(({ pid }) => pid === writer));
-  const after = Date.now();
-  await sleep(1000);
-  show('it has not waited for a reader: what it wrote is with its shim, and so is its exit code');
-
-  step('containerd is started again');
-  await bed.containerd.start();
-  show(`containerd is process ${bed.containerd.pid}`);
-  const list = await ctr('tasks', 'list');
-  show(list);
-  check(
-    'both tasks are there, the writer STOPPED and the waiter RUNNING',
-    /writer .*STOPPED/.test(list) && /waiter .*RUNNING/.test(list),
-  );
-  check('the waiter is the same process as before', (await bed.taskPid('waiter')) === waiter);
-
-  step('The exit that happened meanwhile is told to containerd, once');
-  const told = () =>
-    bed.containerd
-      .log()
-      .split('\n')
-      .filter((line) => line.includes(' topic=/tasks/exit '));
-  await until('the exit event', () => told().length > 0);
-  await sleep(1000);
-  show(told().join('\n'));
-  check('there is one exit event', told().length === 1);
-
-  step('A new reader comes');
-  using second = new FifoReader(bed.fifoOf('writer', 'stdout'), { onData });
-  await until('the second half', () => output.endsWith(`\n${lineCount}\n`));
-  show(`read after the restart: ${second.bytesRead} bytes`);
-  const expected = Array.from({ length: lineCount }, (_, index) => `${index + 1}\n`).join('');
-  check(`all ${lineCount} lines are there, in order, each once`, output === expected);
-
-  step('The writer is deleted');
-  const events = await bed.events();
-  const deletion = await bed.ctr(['tasks', 'delete', 'writer']);
-  show('$ ctr tasks delete writer');
-  show(deletion.stderr);
-  const { fields } = await events.until('writer', 'delete');
-  show(`event /tasks/delete ${JSON.stringify(fields)}`);
-  check(`its exit code is ${exitCode}`, fields['exit_status'] === exitCode);
-  const exitedAt = Date.parse(String(fields['exited_at']));
-  check('its time of exit lies within those when containerd was dead', exitedAt >= before && exitedAt <= after);
-
-  step('The waiter does what it is told by the new containerd');
-  const answer = await ctr('tasks', 'exec', '--exec-id', 'hello', 'waiter', 'echo', 'still here');
-  show(answer);
-  check('exec works in it', answer === 'still here\n');
-  show(await ctr('tasks', 'delete', '--force', 'waiter'));
+  step('Everything is stopped and removed');
+  await berthctl(bed, 'stop', '-t', '1', counter);
+  await berthctl(bed, 'stopp', pod);
+  await berthctl(bed, 'rmp', pod);
+  await berthctl(bed, 'ps', '-a');
+  await bed.stop();
+  const left = await settled(() => bed.leftovers());
+  for (const line of left) show(line);
+  check('nothing is left: no process, mount, cgroup, network device or address, socket or file', left.length === 0);
 }
 
-const bed = await TestBed.open();
-try {
-  await main(bed);
-} catch (error) {
-  failures++;
-  console.error(error);
+async function pidOf(bed: BerthdBed, containerId: string): Promise<number> {
+  const { info } = await bed.cri.runtime('ContainerStatus', { containerId, verbose: true });
+  return (JSON.parse(info['info'] ?? '{}') as { pid: number }).pid;
 }
-try {
-  step('All is taken down');
-  await bed.close();
-  check('nothing is left: no process, mount, cgroup, runtime state, socket or file', true);
-} catch (error) {
-  check((error as Error).message, false);
+
+{
+  await using bed = await BerthdBed.open(undefined, { started: false });
+  try {
+    await main(bed);
+  } catch (error) {
+    check(`nothing unexpected happens: ${error instanceof Error ? error.message : String(error)}`, false);
+    show(readFileSync(bed.daemon.logPath, 'utf8').split('\n').slice(-30).join('\n'));
+  }
 }
-console.log(
-  failures === 0 ? '\nThe demo has shown all that it promised.' : `\nFAILED: ${failures} of the above do not hold.`,
-);
-process.exitCode = failures === 0 ? 0 : 1;
+process.exitCode = narration.end();

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 
 /** Where programs run and what they see mounted: on the machine itself, or apart from it. */
 export interface Place {
@@ -24,19 +24,30 @@ export const thisMachine: Place = {
   close: () => Promise.resolve(),
 };
 
+export interface MountNamespaceOptions {
+  /** Without the cgroup2 mount of a hybrid layout, which crun refuses. */
+  withoutUnifiedCgroup: boolean;
+  /** Also a network namespace, in which only loopback is up: bridges, addresses and rules made there are nobody else's. Default false. */
+  ownNetwork?: boolean;
+}
+
 /**
  * A mount namespace of a test's own, with an empty /run: sockets, runtime states and pinned namespaces of others are not there, and
- * whatever is there afterwards is the test's. Without the cgroup2 mount of a hybrid layout, which crun refuses, if asked for.
+ * whatever is there afterwards is the test's.
  */
 export class MountNamespace implements Place {
   readonly #holder: ChildProcess;
+  readonly #ownNetwork: boolean;
 
-  private constructor(holder: ChildProcess) {
+  private constructor(holder: ChildProcess, ownNetwork: boolean) {
     this.#holder = holder;
+    this.#ownNetwork = ownNetwork;
   }
 
-  static async open(options: { withoutUnifiedCgroup: boolean }): Promise<MountNamespace> {
+  static async open(options: MountNamespaceOptions): Promise<MountNamespace> {
+    const { ownNetwork = false } = options;
     const steps = ['mount -t tmpfs -o mode=755 tmpfs /run'];
+    if (ownNetwork) steps.push('ip link set lo up');
     if (options.withoutUnifiedCgroup)
       steps.push(
         // What crun makes where the cgroup2 mount was goes into a file system that vanishes with the namespace.
@@ -44,20 +55,37 @@ export class MountNamespace implements Place {
       );
     // It ends when this process does, however that ends, since its input then does.
     const script = [...steps, 'echo ready', 'exec cat >/dev/null'].join('\n');
-    const args = ['--mount', '--propagation', 'private', 'sh', '-e', '-c', script];
+    const namespaces = ['--mount', '--propagation', 'private', ...(ownNetwork ? ['--net'] : [])];
+    const args = [...namespaces, 'sh', '-e', '-c', script];
     const holder = spawn('unshare', args, { stdio: ['pipe', 'pipe', 'inherit'] });
     const exited = once(holder, 'exit').then(() => false);
     const ready = once(holder.stdout, 'data').then(() => true);
     if (!(await Promise.race([ready, exited]))) throw new Error('unshare could not make a mount namespace: needs root');
-    return new MountNamespace(holder);
+    return new MountNamespace(holder, ownNetwork);
   }
 
   get #pid(): number {
     return this.#holder.pid as number;
   }
 
+  /** Every process in it, but not the one that keeps it open. Containers have mount namespaces of their own and are not among them. */
+  processes(): number[] {
+    const namespaceOf = (pid: number | string) => readlinkSync(`/proc/${pid}/ns/mnt`);
+    const own = namespaceOf(this.#pid);
+    const inside = (pid: string) => {
+      try {
+        return namespaceOf(pid) === own;
+      } catch {
+        return false; // gone meanwhile
+      }
+    };
+    const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && inside(name));
+    return pids.map(Number).filter((pid) => pid !== this.#pid);
+  }
+
   wrap(file: string, args: string[]): [file: string, args: string[]] {
-    return ['nsenter', [`--mount=/proc/${this.#pid}/ns/mnt`, '--', file, ...args]];
+    const network = this.#ownNetwork ? [`--net=/proc/${this.#pid}/ns/net`] : [];
+    return ['nsenter', [`--mount=/proc/${this.#pid}/ns/mnt`, ...network, '--', file, ...args]];
   }
 
   path(path: string): string {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { answerTo } from '../conformance/resolver.ts';
 import { count, parseResults, problemsOf } from '../conformance/results.ts';
+import { parseSpecs } from '../conformance/spec-results.ts';
 
 const parent = 'TestShim/mine';
 
@@ -113,5 +114,48 @@ describe('the stand-in name server', () => {
     for (const bytes of [[], [1, 2, 3], [...question('example.com', 1)].slice(0, 20)]) {
       assert.equal(answerTo(Buffer.from(bytes)), undefined);
     }
+  });
+});
+
+describe('the results of critest', () => {
+  const spec = (text: string, State: string, more: object = {}) => ({
+    ContainerHierarchyTexts: ['[k8s.io] Container', 'runtime'],
+    LeafNodeType: 'It',
+    LeafNodeText: text,
+    State,
+    RunTime: 2_500_000_000,
+    ...more,
+  });
+  const parse = (...SpecReports: ReturnType<typeof spec>[]) =>
+    parseSpecs({ SuiteConfig: { RandomSeed: 1 }, SpecReports });
+
+  test('are those of its specs, named by all texts around them', () => {
+    const tests = parse(spec('starts', 'passed'), spec('stops', 'skipped', { Failure: { Message: 'not here' } }));
+    assert.deepEqual(
+      tests.map(({ name, outcome, seconds }) => [name, outcome, seconds]),
+      [
+        ['Container runtime starts', 'passed', 2.5],
+        ['Container runtime stops', 'skipped', 2.5],
+      ],
+    );
+    assert.deepEqual(tests[1]?.output, ['not here']);
+  });
+
+  test('have what it said with a failure, where it was and why', () => {
+    const Failure = { Message: 'Expected 1', Location: { FileName: 'pod.go', LineNumber: 7 } };
+    const [failed] = parse(spec('starts', 'timedout', { Failure, CapturedGinkgoWriterOutput: 'one\ntwo\n' }));
+    assert.equal(failed?.outcome, 'failed');
+    assert.deepEqual(failed.output, ['one', 'two', 'at pod.go:7 (timedout)', 'Expected 1']);
+  });
+
+  test('have a failure around the specs as one of theirs, and nothing else that is not a spec', () => {
+    const around = { ContainerHierarchyTexts: null, LeafNodeType: 'BeforeSuite', LeafNodeText: '' };
+    assert.deepEqual(parse({ ...spec('', 'passed'), ...around } as never), []);
+    const [failed] = parse({ ...spec('', 'panicked'), ...around } as never);
+    assert.deepEqual([failed?.name, failed?.outcome], ['(BeforeSuite)', 'failed']);
+  });
+
+  test('leave out what only measures', () => {
+    assert.deepEqual(parse(spec('benchmark about start', 'skipped')), []);
   });
 });

@@ -27,8 +27,8 @@ export class ImageService {
       StreamImages: ({ filter }) => batches(this.#list(filter).map(listedImage), (images) => ({ images })),
       ImageStatus: (request) => this.#status(request),
       PullImage: async ({ image, auth }, { signal }) => {
-        const { digests, id } = await this.#images.pull(referenceOf(image), { signal, ...(auth && { auth }) });
-        return { imageRef: digests[0] ?? id };
+        const { id } = await this.#images.pull(referenceOf(image), { signal, ...(auth && { auth }) });
+        return { imageRef: id }; // by CRI the same as Image.id and as the image_id of containers
       },
       RemoveImage: async ({ image }) => {
         await this.#images.remove(referenceOf(image));

@@ -27,7 +27,7 @@ import type { PodEvents } from './pod-events.ts';
 import type { PodShims } from './pod-shims.ts';
 import type { SandboxRecord } from './sandbox-record.ts';
 import type { SandboxRecords } from './sandbox-records.ts';
-import type { TaskEvents } from './task-events.ts';
+import type { Exit, TaskEvents } from './task-events.ts';
 import { UndoStack } from './undo.ts';
 
 const startErrorExitCode = 128;
@@ -67,8 +67,9 @@ export class Containers {
 
   constructor(options: ContainersOptions) {
     this.#o = options;
-    for (const { id, sandboxId, config } of options.records.list()) {
-      options.names.take(containerName(sandboxId, config), id);
+    // What an earlier daemon did not finish making is undone, and keeps nobody from making it again.
+    for (const { id, sandboxId, config, state } of options.records.list()) {
+      if (state !== 'creating') options.names.take(containerName(sandboxId, config), id);
     }
   }
 
@@ -235,6 +236,11 @@ export class Containers {
       reason: 'ContainerStatusUnknown',
       message: 'its shim did not know it when berthd was started again',
     });
+  }
+
+  /** After a crash: it has ended, and its shim, which is another than ours, has told nobody. */
+  hasEnded(id: string, exit: Exit): void {
+    this.#o.taskEvents.learned(id, exit);
   }
 
   /** After a crash: it runs. */

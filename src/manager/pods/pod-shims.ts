@@ -7,14 +7,27 @@ export class PodShims {
   readonly #shims = new Map<string, PodShim>();
   readonly #log: Logger;
   #whenLost: (sandboxId: string) => void = () => undefined;
+  #whenSandboxEnded: (sandboxId: string) => void = () => undefined;
 
   constructor(log: Logger) {
     this.#log = log;
   }
 
-  /** What is to be done when a shim has gone without having been let go. */
-  onLost(lost: (sandboxId: string) => void): void {
-    this.#whenLost = lost;
+  /** What is to be done when a shim has gone without having been let go, or the process that holds a pod's namespaces has. */
+  onLost(shim: (sandboxId: string) => void, sandbox: (sandboxId: string) => void): void {
+    this.#whenLost = shim;
+    this.#whenSandboxEnded = sandbox;
+  }
+
+  /** Of a shim that is here, and whose sandbox is started: from now on it is noticed when that ends. */
+  watchSandbox(sandboxId: string): void {
+    const shim = this.#shims.get(sandboxId);
+    shim?.sandboxEnded().then(
+      () => {
+        if (this.#shims.get(sandboxId) === shim) this.#whenSandboxEnded(sandboxId);
+      },
+      () => undefined, // the shim is gone, which is noticed by itself
+    );
   }
 
   add(sandboxId: string, shim: PodShim): void {

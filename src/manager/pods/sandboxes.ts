@@ -51,7 +51,9 @@ export class Sandboxes {
 
   constructor(options: SandboxesOptions) {
     this.#o = options;
-    for (const { id, config } of options.records.list()) options.names.take(sandboxName(config), id);
+    // What an earlier daemon did not finish making is undone, and keeps nobody from making it again.
+    const finished = options.records.list().filter(({ state }) => state !== 'creating');
+    for (const { id, config } of finished) options.names.take(sandboxName(config), id);
   }
 
   /** @throws {RpcError} NOT_FOUND */
@@ -180,6 +182,7 @@ export class Sandboxes {
       ips: attached.value?.ips ?? [],
       networkResult: attached.value?.interfaces ?? null,
     });
+    this.#o.shims.watchSandbox(id);
   }
 
   /** The lock is held. False when there is nothing to stop. */

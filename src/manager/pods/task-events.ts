@@ -8,6 +8,8 @@ import type { ContainerRecords } from './container-records.ts';
 import type { PodEvents } from './pod-events.ts';
 import type { SandboxRecords } from './sandbox-records.ts';
 
+/** containerd's namespace of all that CRI makes. */
+const criNamespace = 'k8s.io';
 /** How long the last events of a container are waited for before we tell them ourselves. */
 const settleMs = 2000;
 const settlePollMs = 10;
@@ -98,6 +100,21 @@ export class TaskEvents {
     if (wasAlive) this.#tellEnd(record, record.sandboxId);
   }
 
+  /** The end of a container whose shim had nobody to tell it to, as it was learned by asking. */
+  learned(id: string, exit: Exit): void {
+    const record = this.#o.containers.get(id);
+    if (record === undefined || !isAlive(record)) return;
+    const { sandboxId, pid, told } = record;
+    const { exitStatus, exitedAt } = exit;
+    const event = packAny(events.TaskExit, { containerId: id, id, pid, exitStatus, exitedAt: toTimestamp(exitedAt) });
+    this.#o.store.transaction(() => {
+      const topic = '/tasks/exit';
+      this.#o.journal.append({ at: exitedAt, namespace: criNamespace, topic, event, containerId: id, sandboxId });
+      this.#o.containers.put({ ...record, told: { ...told, exit: true }, ...endOf(record, exit) });
+    });
+    this.#tellEnd(record, sandboxId);
+  }
+
   /** A start that was undone: its end is told if its beginning was, and a new start tells everything anew. */
   async forgetAttempt(id: string): Promise<void> {
     await this.#until(id, ({ told }) => told.delete, attemptMs);
@@ -143,7 +160,7 @@ export class TaskEvents {
     const { id, sandboxId, pid, told } = record;
     if (!told.create) return;
     const tell = (topic: string, event: protobuf.Any) =>
-      this.#o.journal.append({ at: exitedAt, namespace: 'k8s.io', topic, event, containerId: id, sandboxId });
+      this.#o.journal.append({ at: exitedAt, namespace: criNamespace, topic, event, containerId: id, sandboxId });
     const exit = { containerId: id, id, pid, exitStatus, exitedAt: toTimestamp(exitedAt) };
     if (!told.exit) tell('/tasks/exit', packAny(events.TaskExit, exit));
     if (!told.delete) tell('/tasks/delete', packAny(events.TaskDelete, { ...exit, id: '' }));

@@ -94,6 +94,7 @@ export class Recovery {
 
   async #adopt(record: SandboxRecord, shim: PodShim): Promise<void> {
     this.#o.shims.add(record.id, shim);
+    if (record.state === 'ready') this.#o.shims.watchSandbox(record.id);
     const containers = this.#o.containerRecords.ofSandbox(record.id);
     await Promise.all(
       containers
@@ -120,6 +121,11 @@ export class Recovery {
     }
     if (found === undefined) {
       this.#o.containers.vanished(id);
+      return;
+    }
+    if (found.status === processes.Status.STOPPED) {
+      // Our own shim keeps the exit event until we take it; others have told nobody.
+      if (!shim.info.ours) this.#o.containers.hasEnded(id, await shim.wait(id));
       return;
     }
     this.#o.containers.found(id, found.pid);

@@ -1,0 +1,9 @@
+/** The archive is malformed, or wants what no layer may do. */
+export class MalformedArchive extends Error {
+  override readonly name = 'MalformedArchive';
+}
+
+/** The content is not what its digest says. */
+export class CorruptContent extends Error {
+  override readonly name = 'CorruptContent';
+}
