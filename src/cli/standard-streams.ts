@@ -3,9 +3,11 @@ import type { Sink } from './context.ts';
 
 /** stdout or stderr of this process. Who reads it may go away: then there is nothing more to do, and the process ends quietly. */
 export function sinkOf(stream: NodeJS.WriteStream): Sink {
+  let unread = false;
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') {
-      sink.whenUnread();
+      if (!unread) sink.whenUnread();
+      unread = true;
       return;
     }
     writeSync(2, `berthctl: cannot write: ${error.message}\n`);

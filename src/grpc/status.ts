@@ -59,5 +59,6 @@ export function toRpcError(error: unknown): RpcError {
     return new RpcError(Code.Internal, error.message, { cause: error });
   }
   const { details } = error as { details?: unknown };
+  // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment -- it is one: looked up above
   return new RpcError(code, typeof details === 'string' ? details : error.message, { cause: error });
 }

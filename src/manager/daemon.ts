@@ -149,6 +149,7 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
     locks,
     names,
     layout,
+    host,
     runtimeOf: (handler) => runtimeNamed(handler, runtimes).name,
     forgetEvents: (id) => journal.forget(id),
     log,
@@ -156,10 +157,12 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
   const inBackground = (what: string, id: string, work: Promise<void>) => {
     work.catch((err: unknown) => log.error({ id, err }, `cannot ${what}`));
   };
-  taskEvents.onEnded(
-    (id) => inBackground('delete a task that has ended', id, containers.releaseTask(id)),
-    (id) => sandboxes.ended(id),
-  );
+  const releaseTask = (id: string) => {
+    // An end that is told before its shim was met again is followed up by the recovery.
+    if (shims.find(records.get(id)?.sandboxId ?? '') === undefined) return;
+    inBackground('delete a task that has ended', id, containers.releaseTask(id));
+  };
+  taskEvents.onEnded(releaseTask, (id) => sandboxes.ended(id));
   shims.onLost(
     (id) => inBackground('clean up after a lost shim', id, sandboxes.shimLost(id)),
     (id) => sandboxes.ended(id),

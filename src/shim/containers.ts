@@ -9,8 +9,8 @@ export class Containers {
   readonly #context: ShimContext;
   readonly #adapt: SpecAdapter;
   readonly #containers = new Map<string, Container>();
-  /** Ids whose creation is under way. */
-  readonly #reserved = new Set<string>();
+  /** By id, creations that are under way; they resolve when it has been seen whether they succeed. */
+  readonly #creating = new Map<string, Promise<void>>();
 
   constructor(context: ShimContext, adapt: SpecAdapter) {
     this.#context = context;
@@ -27,7 +27,7 @@ export class Containers {
   }
 
   get size(): number {
-    return this.#containers.size + this.#reserved.size;
+    return this.#containers.size + this.#creating.size;
   }
 
   [Symbol.iterator](): Iterator<Container> {
@@ -45,21 +45,38 @@ export class Containers {
     return container;
   }
 
+  /**
+   * The same once its creation, if that is under way, has ended: a manager that was started anew may ask for a container whose
+   * creation an earlier one has begun.
+   * @throws TtrpcError NOT_FOUND
+   */
+  async whenCreated(id: string): Promise<Container> {
+    await this.#creating.get(id);
+    return this.get(id);
+  }
+
   /** @throws TtrpcError ALREADY_EXISTS */
   async create(request: task.CreateTaskRequest): Promise<Container> {
     const { id } = request;
-    if (this.#containers.has(id) || this.#reserved.has(id)) {
+    if (this.#containers.has(id) || this.#creating.has(id)) {
       throw new TtrpcError(Code.AlreadyExists, `container "${id}" already exists`);
     }
-    this.#reserved.add(id);
+    const settled = Promise.withResolvers<undefined>();
+    this.#creating.set(id, settled.promise);
     try {
       const container = await createContainer(request, this.#adapt, this.#context);
       this.#containers.set(id, container);
       this.#context.record.containers.push(container.record);
       return container;
     } finally {
-      this.#reserved.delete(id);
+      this.#creating.delete(id);
+      settled.resolve(undefined);
     }
+  }
+
+  /** Resolves when no creation is under way that was when this was called. */
+  async allCreated(): Promise<void> {
+    await Promise.all(this.#creating.values());
   }
 
   async delete(container: Container): Promise<void> {
@@ -69,6 +86,7 @@ export class Containers {
 
   /** Ends and removes all of them, whatever state they are in. */
   async destroyAll(): Promise<void> {
+    await this.allCreated();
     const all = [...this.#containers.values()];
     const results = await Promise.allSettled(all.map((container) => container.destroy()));
     for (const container of all) this.#forget(container);

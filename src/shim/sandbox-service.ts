@@ -97,6 +97,7 @@ export class SandboxService {
 
   /** Members that still run get SIGTERM and the time that the caller grants, then SIGKILL. */
   async #stop(held: Sandbox, timeoutSeconds: number): Promise<void> {
+    await this.#containers.allCreated();
     const running = [...this.#containers].filter(
       (container) => container.init.state === 'running' && container.init.record.exit === null,
     );

@@ -45,7 +45,7 @@ export class TaskService {
         return { pid: container.init.record.pid };
       }),
       Start: wrap(async (request: task.StartRequest) => {
-        const container = this.#containers.get(request.id);
+        const container = await this.#containers.whenCreated(request.id);
         const { execId } = request;
         return { pid: execId === '' ? await container.start() : await container.execs.start(execId) };
       }),
@@ -63,7 +63,8 @@ export class TaskService {
       Kill: wrap(async (request: task.KillRequest) => {
         if (request.signal < 1 || request.signal > maxSignal)
           throw new TtrpcError(Code.InvalidArgument, `${request.signal} is no signal: use 1 to ${maxSignal}`);
-        await this.#containers.get(request.id).kill(request.execId, request.signal, request.all);
+        const container = await this.#containers.whenCreated(request.id);
+        await container.kill(request.execId, request.signal, request.all);
         return {};
       }),
       Exec: wrap((request: task.ExecProcessRequest) => this.#exec(request)),
@@ -85,15 +86,15 @@ export class TaskService {
         return {};
       }),
       Wait: waiting(async (request: task.WaitRequest, { signal }) => {
-        const exit = await this.#containers.get(request.id).process(request.execId).wait(signal);
+        const exit = await (await this.#containers.whenCreated(request.id)).process(request.execId).wait(signal);
         return { exitStatus: exit.status, exitedAt: timestampOf(exit) };
       }),
       Stats: wrap((request: task.StatsRequest) => ({
         stats: cgroupMetricsAny(this.#containers.get(request.id).metrics()),
       })),
-      Connect: wrap((request: task.ConnectRequest) => ({
+      Connect: wrap(async (request: task.ConnectRequest) => ({
         shimPid: process.pid,
-        taskPid: this.#pidOf(request.id),
+        taskPid: await this.#pidOf(request.id),
         version,
       })),
       Shutdown: wrap(() => {
@@ -109,14 +110,14 @@ export class TaskService {
    * it is back, that there is nothing to take over.
    * @throws TtrpcError NOT_FOUND
    */
-  #pidOf(id: string): number {
+  async #pidOf(id: string): Promise<number> {
     const { sandbox } = this.#context.record;
     if (sandbox?.id === id) return sandbox.pid;
-    return this.#containers.get(id).init.record.pid;
+    return (await this.#containers.whenCreated(id)).init.record.pid;
   }
 
-  #state(request: task.StateRequest): Init<task.StateResponse> {
-    const container = this.#containers.get(request.id);
+  async #state(request: task.StateRequest): Promise<Init<task.StateResponse>> {
+    const container = await this.#containers.whenCreated(request.id);
     const process = container.process(request.execId);
     const { execId, pid, stdio, exit } = process.record;
     const ended = process.state === 'stopped' ? exit : null;
@@ -133,7 +134,7 @@ export class TaskService {
   }
 
   async #delete(request: task.DeleteRequest): Promise<Init<task.DeleteResponse>> {
-    const container = this.#containers.get(request.id);
+    const container = await this.#containers.whenCreated(request.id);
     let process: Process = container.init;
     if (request.execId === '') await this.#containers.delete(container);
     else process = await container.execs.delete(request.execId);

@@ -183,7 +183,7 @@ export class BerthdBed implements AsyncDisposable {
 
   /** Runs berthctl against the daemon, to its end. */
   async berthctl(...args: string[]): Promise<CommandResult> {
-    return await this.command(berthctlBinary, ['--address', this.socket, ...args]);
+    return await this.command(berthctlBinary, ['--runtime-endpoint', this.socket, ...args]);
   }
 
   /** Prints the end of the daemon's log; all of it stays in build/. */
@@ -249,6 +249,7 @@ export class BerthdBed implements AsyncDisposable {
       }
       await this.#registry?.close();
       left = await settled(() => this.leftovers());
+      if (left.length > 0) this.showLog();
     } finally {
       this.#disconnect();
       await this.daemon.kill9();
@@ -264,7 +265,7 @@ export class BerthdBed implements AsyncDisposable {
 }
 
 /** Node's types do not know yet that a context has this. */
-function hasFailed(t: TestContext): boolean {
+export function hasFailed(t: TestContext): boolean {
   const { error } = t as TestContext & { error?: unknown };
   return error !== undefined && error !== null;
 }

@@ -24,6 +24,9 @@ export interface ImageBedOptions {
   registry?: boolean;
 }
 
+/** Beds that are open: only the last one's end can tell which processes are left. */
+let openBeds = 0;
+
 /** The images of a manager that is not there, in a folder of their own, with a registry behind a proxy. */
 export class ImageBed implements AsyncDisposable {
   readonly folder: string;
@@ -42,6 +45,7 @@ export class ImageBed implements AsyncDisposable {
 
   static async open(options: ImageBedOptions = {}): Promise<ImageBed> {
     const bed = new ImageBed(options);
+    openBeds++;
     if (options.registry !== false) {
       const { htpasswd } = options;
       bed.#registry = await Registry.start({ folder: bed.folder, ...(htpasswd !== undefined && { htpasswd }) });
@@ -181,6 +185,7 @@ export class ImageBed implements AsyncDisposable {
       await this.stop();
       await this.#proxy?.close();
       await this.#registry?.close();
+      if (--openBeds > 0) return;
       const left = childProcesses().map((pid) => `${pid}: ${readFileSync(`/proc/${pid}/cmdline`, 'latin1')}`);
       assert.deepEqual(
         left.filter((line) => /skopeo|unpack/.test(line)),

@@ -1,5 +1,5 @@
 import { Code, RpcError, type ServiceHandlers } from '../../grpc/index.ts';
-import { cri, type Init } from '../../wire/index.ts';
+import type { cri, Init } from '../../wire/index.ts';
 import type { ImageRecord, Images } from '../images/index.ts';
 import type { ContainerRecords } from '../pods/index.ts';
 import type { Layout } from '../pods/index.ts';

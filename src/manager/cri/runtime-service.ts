@@ -1,5 +1,6 @@
 import { Code, RpcError, type ServiceHandlers } from '../../grpc/index.ts';
-import { cri, type Init } from '../../wire/index.ts';
+import type { cri } from '../../wire/index.ts';
+import { type Init } from '../../wire/index.ts';
 import type { Images } from '../images/index.ts';
 import type { PodNetwork } from '../network/index.ts';
 import type {
@@ -150,14 +151,14 @@ export class RuntimeService {
         stats: await stats.container(this.#o.containers.get(containerId)),
       }),
       ListContainerStats: async ({ filter }) => ({ stats: await running(filter) }),
-      StreamContainerStats: async function* ({ filter }) {
+      async *StreamContainerStats({ filter }) {
         yield* batches(await running(filter), (containerStats) => ({ containerStats }));
       },
       PodSandboxStats: async ({ podSandboxId }) => ({
         stats: await this.#sandboxStats(this.#o.sandboxes.get(podSandboxId)),
       }),
       ListPodSandboxStats: async ({ filter }) => ({ stats: await ready(filter) }),
-      StreamPodSandboxStats: async function* ({ filter }) {
+      async *StreamPodSandboxStats({ filter }) {
         yield* batches(await ready(filter), (podSandboxStats) => ({ podSandboxStats }));
       },
     };

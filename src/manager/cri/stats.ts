@@ -1,7 +1,8 @@
 import { readProcessStatus } from '../../linux/index.ts';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cri, type Init } from '../../wire/index.ts';
+import type { cri } from '../../wire/index.ts';
+import { type Init } from '../../wire/index.ts';
 import type { ContainerRecord, Layout, SandboxRecord } from '../pods/index.ts';
 import { podCgroups } from './pod-cgroups.ts';
 import type { DiskUsages } from './disk-usage.ts';

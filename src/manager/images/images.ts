@@ -146,6 +146,8 @@ export class Images {
       const progress = new Progress((layers) => listeners.forEach((tell) => tell(layers)));
       const image = await this.#pulls.join(name, signal, (working) => this.#pull(parsed, auth, working, progress));
       return this.#record(image);
+    } catch (error) {
+      throw asCancelled(error);
     } finally {
       if (onProgress !== undefined) listeners.delete(onProgress);
       if (listeners.size === 0 && this.#listeners.get(name) === listeners) this.#listeners.delete(name);

@@ -17,7 +17,7 @@ import type { Progress } from './progress.ts';
 import type { StoredImage } from './record.ts';
 import { parseReference, referenceText } from './reference.ts';
 import type { ExtractedFile } from './unpack/protocol.ts';
-import { taskError, type Unpackers } from './unpackers.ts';
+import { TaskFailure, taskError, type Unpackers } from './unpackers.ts';
 
 export interface LoadParts {
   blobs: Blobs;
@@ -64,7 +64,10 @@ export class Load {
         signal: this.#signal,
       });
     } catch (error) {
-      throw failure ?? taskError(error, 'reading the archive of images');
+      if (failure !== undefined) throw failure;
+      if (!(error instanceof TaskFailure) || error.failure !== 'malformed')
+        throw taskError(error, 'reading the archive of images');
+      throw new RpcError(Code.InvalidArgument, `this is no archive of images: ${error.message}`, { cause: error });
     }
     const index = this.#named('index.json');
     const list = this.#named('manifest.json');

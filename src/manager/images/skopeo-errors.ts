@@ -4,7 +4,7 @@ import { Code, RpcError } from '../../grpc/index.ts';
 const meanings: [pattern: RegExp, code: Code, advice: string][] = [
   [/no space left on device|disk quota exceeded/i, Code.ResourceExhausted, 'free some space'],
   [
-    /digest did not match|does not match provided manifest digest|digest mismatch|size mismatch/i,
+    /digest did not match|does not match (?:expected|provided)|digest mismatch|size mismatch/i,
     Code.DataLoss,
     'the registry, or what is between, gives other content than it promises',
   ],
@@ -25,7 +25,7 @@ const meanings: [pattern: RegExp, code: Code, advice: string][] = [
     'it may not exist, or it may need credentials',
   ],
   [
-    /manifest unknown|name unknown|blob unknown|repository name not known|not found/i,
+    /manifest unknown|name unknown|blob unknown|repository name not known|not found|\b404\b/i,
     Code.NotFound,
     'check the name and the tag',
   ],

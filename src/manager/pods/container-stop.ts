@@ -68,7 +68,7 @@ export class ContainerStop {
   async #work(id: string): Promise<void> {
     for (;;) {
       const record = this.#records.get(id);
-      if (record?.stop == null || !isAlive(record)) return;
+      if (record === undefined || record.stop === null || !isAlive(record)) return;
       const { signal, deadline, signalled } = record.stop;
       const leftMs = deadline - Date.now();
       if (leftMs <= 0) {

@@ -160,7 +160,10 @@ export class Containers {
     if (removed) this.#o.events.tell('deleted', sandboxId, id);
   }
 
-  /** Lets the shim forget a container that has ended: its mounts and the runtime's state go. */
+  /**
+   * Lets the shim forget a container that has ended: its mounts and the runtime's state go.
+   * @throws {RpcError} UNAVAILABLE when we are not connected to the shim, or not yet; what the shim fails with
+   */
   async releaseTask(id: string): Promise<void> {
     await this.#o.locks.hold(id, () => this.#releaseTask(id));
   }
@@ -361,10 +364,10 @@ export class Containers {
   async #releaseTask(id: string): Promise<void> {
     const record = this.#o.records.get(id);
     if (record === undefined || isAlive(record) || !record.hasTask) return;
-    const shim = this.#o.shims.find(record.sandboxId);
-    if (shim !== undefined) {
+    // Of a shim that is gone nothing is left. One that we are not connected to has the task still.
+    if (this.#o.sandboxes.get(record.sandboxId)?.shim) {
       try {
-        await shim.delete(id);
+        await this.#o.shims.get(record.sandboxId).delete(id);
       } catch (error) {
         if (!isRpcError(error, Code.NotFound)) throw error;
       }

@@ -33,6 +33,12 @@ export class SandboxFiles {
     ]);
   }
 
+  /** Writes the hosts file anew, with the addresses that the pod has got. */
+  async writeHosts({ id, config, hostname }: SandboxRecord, ips: readonly string[]): Promise<void> {
+    const { hosts } = sandboxFiles(config, hostname, ips);
+    await writeFile(this.#layout.sandboxFile(id, 'hosts'), hosts, { mode: fileMode });
+  }
+
   /** Gives its network namespace up. That there is none is no error. */
   releaseNetwork(id: string): void {
     unpinNamespace(this.#layout.networkNamespace(id), this.#native);

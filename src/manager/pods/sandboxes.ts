@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { Code, RpcError } from '../../grpc/index.ts';
 import { cri } from '../../wire/index.ts';
 import type { PodNetwork, PodNetworkRequest } from '../network/index.ts';
-import { checkSandboxConfig } from '../spec/index.ts';
+import { cgroupsPath, checkSandboxConfig, type HostFacts } from '../spec/index.ts';
 import type { PodShim, Shims } from '../tasks/index.ts';
 import type { ContainerRecords } from './container-records.ts';
 import type { Containers } from './containers.ts';
@@ -38,6 +38,7 @@ export interface SandboxesOptions {
   readonly locks: KeyedLock;
   readonly names: Names;
   readonly layout: Layout;
+  readonly host: HostFacts;
   /** The configured runtime that a handler's name means. @throws {RpcError} INVALID_ARGUMENT when there is none */
   readonly runtimeOf: (handler: string) => string;
   /** Forgets the marks of a sandbox's events, once it is removed. */
@@ -70,6 +71,8 @@ export class Sandboxes {
    */
   async run(config: cri.PodSandboxConfig, runtimeHandler: string): Promise<string> {
     checkSandboxConfig(config);
+    // A parent that no container could be put under is refused now.
+    cgroupsPath(config, '', this.#o.host);
     const runtime = this.#o.runtimeOf(runtimeHandler);
     const { id, shim: starting } = await this.#o.starter.reserve(runtime);
     // It fails, if it does, where it is waited for.
@@ -132,7 +135,7 @@ export class Sandboxes {
   async shimLost(id: string): Promise<void> {
     await this.#o.locks.hold(id, async () => {
       const record = this.#o.records.get(id);
-      if (record?.shim == null) return;
+      if (record === undefined || record.shim === null) return;
       this.#o.shims.letGo(id);
       const containers = this.#o.containerRecords.ofSandbox(id).filter((one) => isAlive(one) || one.hasTask);
       const lost = containers.map((one) => ({ id: one.id, bundle: this.#o.layout.bundle(one.id) }));
@@ -174,12 +177,14 @@ export class Sandboxes {
     const [attached, up] = await Promise.allSettled([attaching, bringingUp]);
     if (attached.status === 'rejected') throw attached.reason as Error;
     if (up.status === 'rejected') throw up.reason as Error;
+    const ips = attached.value?.ips ?? [];
+    if (ips.length > 0) await files.writeHosts(record, ips);
     records.put({
       ...record,
       state: 'ready',
       shim: up.value.info,
       pid: up.value.pid,
-      ips: attached.value?.ips ?? [],
+      ips,
       networkResult: attached.value?.interfaces ?? null,
     });
     this.#o.shims.watchSandbox(id);

@@ -48,7 +48,10 @@ export class Orphans {
     await Promise.all(containers.map((id) => this.#quietly('container', id, () => rootfs.remove(id))));
     await this.#quietly('network', 'all', () => network.garbageCollect(new Set(sandboxes.list().map(({ id }) => id))));
     for (const id of namespaces) {
-      await this.#quietly('network namespace', id, () => Promise.resolve(files.releaseNetwork(id)));
+      await this.#quietly('network namespace', id, () => {
+        files.releaseNetwork(id);
+        return Promise.resolve();
+      });
     }
     if (shims.length + containers.length + namespaces.length > 0) {
       const counts = { shims: shims.length, containers: containers.length, namespaces: namespaces.length };

@@ -135,7 +135,7 @@ export class Recovery {
     const deadline = Date.now() + hungMs;
     while (!this.#closed) {
       const record = this.#o.sandboxRecords.get(id);
-      if (record?.shim == null) return;
+      if (record === undefined || record.shim === null) return;
       try {
         const shim = await this.#o.starter.connect(record.shim, laterConnectMs);
         this.#hung.delete(id);

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { Code, RpcError, type ServiceHandlers } from '../../grpc/index.ts';
-import { berth, type Init } from '../../wire/index.ts';
+import type { berth } from '../../wire/index.ts';
+import { type Init } from '../../wire/index.ts';
 import type { Images, LayerProgress } from '../images/index.ts';
 
 const chunkBytes = 256 * 1024;
@@ -46,29 +47,27 @@ async function* pull(
   password: string,
   signal: AbortSignal,
 ): AsyncGenerator<Init<berth.PullProgress>, void, undefined> {
-  let latest: readonly LayerProgress[] | undefined;
+  const untold: (readonly LayerProgress[])[] = [];
   let wake: () => void = () => undefined;
   const onProgress = (layers: readonly LayerProgress[]) => {
-    latest = layers;
+    untold.splice(0, 1, layers);
     wake();
   };
   const auth = username === '' ? undefined : { username, password };
   const pulling = images.pull(image, { signal, onProgress, ...(auth && { auth }) });
-  let over = false;
   const finished = pulling.then(
-    () => (over = true),
-    () => (over = true),
+    () => 'over' as const,
+    () => 'over' as const,
   );
-  while (!over) {
-    if (latest !== undefined) {
-      const layers = latest;
-      latest = undefined;
-      yield { layers };
-      await Promise.race([finished, new Promise((next) => setTimeout(next, progressMs))]);
-    } else {
-      await Promise.race([finished, new Promise<void>((next) => (wake = next))]);
-    }
+  for (;;) {
+    const layers = untold.pop();
+    if (layers !== undefined) yield { layers };
+    const more = new Promise<'more'>((resolve) => {
+      if (layers === undefined) wake = () => resolve('more');
+      else setTimeout(() => resolve('more'), progressMs);
+    });
+    if ((await Promise.race([finished, more])) === 'over') break;
   }
   const { id, digests } = await pulling;
-  yield { layers: latest ?? [], imageId: id, imageRef: digests[0] ?? id };
+  yield { layers: untold.pop() ?? [], imageId: id, imageRef: digests[0] ?? id };
 }

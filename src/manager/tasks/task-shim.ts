@@ -90,7 +90,6 @@ export abstract class TaskShim implements PodShim {
 
   abstract startSandbox(options: StartSandboxOptions): Promise<{ pid: number; createdAt: bigint }>;
   abstract sandboxEnded(): Promise<void>;
-  abstract sandboxEnded(): Promise<void>;
   abstract stopSandbox(timeoutSeconds: number): Promise<void>;
   abstract create(options: CreateTaskOptions): Promise<number>;
   abstract reopenLog(id: string): Promise<void>;

@@ -20,7 +20,11 @@ const specs = {
 
 describe('options', () => {
   it('may be short and together, long, with or without "=", and after operands', () => {
-    const { values, operands, given } = parseOptions(['-aq', 'x', '--name=n', '--label', 'a', '--label', 'b', '--tail', '-1', '-w1m'], specs, false);
+    const { values, operands, given } = parseOptions(
+      ['-aq', 'x', '--name=n', '--label', 'a', '--label', 'b', '--tail', '-1', '-w1m'],
+      specs,
+      false,
+    );
     assert.deepEqual({ ...values }, { all: true, quiet: true, name: 'n', label: ['a', 'b'], tail: -1, wait: 60_000 });
     assert.deepEqual(operands, ['x']);
     assert.deepEqual([...given].sort(), ['all', 'label', 'name', 'quiet', 'tail', 'wait']);

@@ -29,7 +29,14 @@ function machine(facts: {
     list: (folder) => Promise.resolve(folders[folder]),
     facts: (path) => Promise.resolve(owners[path]),
     filesystem: () =>
-      Promise.resolve({ type: 0xef53, freeBytes: 50e9, totalBytes: 100e9, freeInodes: 9e6, totalInodes: 10e6, ...facts.filesystem }),
+      Promise.resolve({
+        type: 0xef53,
+        freeBytes: 50e9,
+        totalBytes: 100e9,
+        freeInodes: 9e6,
+        totalInodes: 10e6,
+        ...facts.filesystem,
+      }),
     find: (program) => Promise.resolve(program in programs ? `/bin/${program}` : undefined),
     run: (path) => Promise.resolve(programs[path.replace('/bin/', '')] ?? new Error('no such program')),
   };
@@ -52,12 +59,21 @@ describe('doctor', () => {
   });
 
   const v2 = '30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n';
-  const v1 = '31 1 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n32 1 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n33 1 0:29 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids,cpuset\n';
+  const v1 =
+    '31 1 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n32 1 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n33 1 0:29 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids,cpuset\n';
   const known = '#subsys_name\thierarchy\ncpu\t1\ncpuset\t1\nmemory\t2\npids\t3\n';
 
   it('tells the cgroup layouts apart, and finds controllers that are missing', async () => {
     const layout = (mounts: string, controllers: string) =>
-      cgroupLayout(machine({ files: { '/proc/self/mountinfo': mounts, '/proc/cgroups': known, '/sys/fs/cgroup/cgroup.controllers': controllers } }));
+      cgroupLayout(
+        machine({
+          files: {
+            '/proc/self/mountinfo': mounts,
+            '/proc/cgroups': known,
+            '/sys/fs/cgroup/cgroup.controllers': controllers,
+          },
+        }),
+      );
     const modern = await layout(v2, 'cpuset cpu io memory pids\n');
     assert.deepEqual([modern.kind, ...verdicts(checkCgroups(modern))], ['v2', 'cgroups ok']);
     const poor = await layout(v2, 'cpu io\n');
@@ -71,7 +87,8 @@ describe('doctor', () => {
 
   it('finds that no runtime works with the cgroups, or that there is none', async () => {
     const layout = { kind: 'hybrid', controllers: ['cpu'], beside: ['hugetlb'] } as const;
-    const check = async (programs: Record<string, string>) => verdicts(await checkRuntimes(machine({ programs }), layout));
+    const check = async (programs: Record<string, string>) =>
+      verdicts(await checkRuntimes(machine({ programs }), layout));
     assert.deepEqual(await check({ crun: 'crun version 1.8', runc: 'runc version 1.1.5' }), ['runtime ok']);
     assert.deepEqual(await check({ crun: 'crun version 1.8' }), ['runtime failure']);
     assert.deepEqual(await check({}), ['runtime failure']);
@@ -121,9 +138,12 @@ describe('doctor', () => {
     assert.match(stdout, /FAIL {2}berthd +no answer: there is no socket .*\n {6}mend: +systemctl start berthd/);
   });
 
-  it("tells the daemon's own troubles", async () => {
-    const Status = () => ({ status: { conditions: [{ type: 'NetworkReady', status: false, reason: 'NoConf', message: 'none' }] } });
+  it("tells the daemon's own troubles", async (t) => {
+    const Status = () => ({
+      status: { conditions: [{ type: 'NetworkReady', status: false, reason: 'NoConf', message: 'none' }] },
+    });
     const fake = await startFake({ runtime: { Status } });
+    t.after(() => fake.close());
     const { stdout } = await berthctl(fake.socket, ['doctor', '-o', 'json']);
     const findings = JSON.parse(stdout) as Finding[];
     assert.deepEqual(
@@ -133,6 +153,5 @@ describe('doctor', () => {
         ['failure', 'it says that NetworkReady is not so: NoConf: none'],
       ],
     );
-    fake.close();
   });
 });

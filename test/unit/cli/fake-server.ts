@@ -136,7 +136,9 @@ export async function startFake(handlers: FakeHandlers = {}, state = standardSta
     ListImages: () => ({ images: state.images }),
     ImageStatus: ({ image }) => {
       const wanted = image?.image ?? '';
-      return { image: state.images.find(({ id, repoTags }) => id === wanted || repoTags?.some((tag) => tag.includes(wanted))) };
+      return {
+        image: state.images.find(({ id, repoTags }) => id === wanted || repoTags?.some((tag) => tag.includes(wanted))),
+      };
     },
     RemoveImage: () => {
       state.images.length = 0;

@@ -42,7 +42,16 @@ describe('time spans', () => {
   }
 
   it('are read as Go writes them, and as seconds', () => {
-    assert.deepEqual(['1m30s', '250ms', '1.5h', '7', '-2s', '1x', '', 's'].map(parseDuration), [90_000, 250, 5_400_000, 7000, -2000, undefined, undefined, undefined]);
+    assert.deepEqual(['1m30s', '250ms', '1.5h', '7', '-2s', '1x', '', 's'].map(parseDuration), [
+      90_000,
+      250,
+      5_400_000,
+      7000,
+      -2000,
+      undefined,
+      undefined,
+      undefined,
+    ]);
   });
 
   it('are told from moments', () => {
@@ -65,7 +74,13 @@ describe('time spans', () => {
 
 describe('a table', () => {
   it('has columns at least 20 wide, and no blanks at the end of a line', () => {
-    assert.equal(formatTable([['A', 'B'], ['a'.repeat(30), 'ü']]), `A${' '.repeat(32)}B\n${'a'.repeat(30)}   ü\n`);
+    assert.equal(
+      formatTable([
+        ['A', 'B'],
+        ['a'.repeat(30), 'ü'],
+      ]),
+      `A${' '.repeat(32)}B\n${'a'.repeat(30)}   ü\n`,
+    );
     assert.equal(shortId('sha256:0123456789abcdef'), '0123456789abc');
   });
 });
@@ -104,7 +119,10 @@ describe('a message as JSON', () => {
     assert.equal(protoName('recursiveReadOnlyMounts'), 'recursive_read_only_mounts');
     const unknown: string[] = [];
     const devices = { CDI_devices: [{ name: 'gpu' }] };
-    assert.equal(messageFromJson(cri.ContainerConfig, devices, (place) => unknown.push(place)).CDIDevices?.[0]?.name, 'gpu');
+    assert.equal(
+      messageFromJson(cri.ContainerConfig, devices, (place) => unknown.push(place)).CDIDevices?.[0]?.name,
+      'gpu',
+    );
     assert.deepEqual(unknown, []);
   });
 
@@ -112,7 +130,13 @@ describe('a message as JSON', () => {
     const read = (json: unknown) => messageFromJson(cri.PodSandboxConfig, json, () => undefined);
     assert.throws(() => read([]), /the file must be an object, not a list/);
     assert.throws(() => read({ labels: { a: 1 } }), /labels\.a must be a text, not 1/);
-    assert.throws(() => read({ port_mappings: [{ protocol: 'SMTP' }] }), /port_mappings\[0\]\.protocol must be one of TCP, UDP, SCTP, not "SMTP"/);
-    assert.throws(() => read({ linux: { security_context: { privileged: 'yes' } } }), /privileged must be true or false/);
+    assert.throws(
+      () => read({ port_mappings: [{ protocol: 'SMTP' }] }),
+      /port_mappings\[0\]\.protocol must be one of TCP, UDP, SCTP, not "SMTP"/,
+    );
+    assert.throws(
+      () => read({ linux: { security_context: { privileged: 'yes' } } }),
+      /privileged must be true or false/,
+    );
   });
 });

@@ -52,7 +52,10 @@ class Memory implements Sink {
 const main = join(import.meta.dirname, '../../../src/cli/main.ts');
 
 /** Starts berthctl as a process. */
-export function spawnBerthctl(socket: string, args: readonly string[]): { child: ChildProcess; ended: Promise<Outcome> } {
+export function spawnBerthctl(
+  socket: string,
+  args: readonly string[],
+): { child: ChildProcess; ended: Promise<Outcome> } {
   const environment = { PATH: process.env['PATH'], CONTAINER_RUNTIME_ENDPOINT: socket };
   const child = spawn(process.execPath, [main, ...args], { env: environment, stdio: ['pipe', 'pipe', 'pipe'] });
   const pieces = { stdout: '', stderr: '' };

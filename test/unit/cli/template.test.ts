@@ -4,7 +4,10 @@ import { compileTemplate } from '../../../src/cli/template/index.ts';
 
 const data = {
   status: { state: 'CONTAINER_EXITED', exitCode: 3, labels: { b: '2', a: '1' }, none: null, empty: '' },
-  items: [{ id: 'x', ips: ['10.0.0.1', '10.0.0.2'] }, { id: 'y', ips: [] }],
+  items: [
+    { id: 'x', ips: ['10.0.0.1', '10.0.0.2'] },
+    { id: 'y', ips: [] },
+  ],
   ready: true,
 };
 const render = (template: string) => compileTemplate(template)(data);
@@ -61,7 +64,10 @@ describe('a template', () => {
   }
 
   it('says what there is when a key is missing, instead of printing nothing', () => {
-    assert.throws(() => render('{{.status.stat}}'), { message: 'template: there is no .stat here', next: 'there is: .state .exitCode .labels .none .empty' });
+    assert.throws(() => render('{{.status.stat}}'), {
+      message: 'template: there is no .stat here',
+      next: 'there is: .state .exitCode .labels .none .empty',
+    });
     assert.throws(() => render('{{.ready.x}}'), /cannot take \.x of true/);
     assert.throws(() => render('{{index .items 9}}'), /index 9 is not in a list of 2/);
     assert.throws(() => render('{{range .ready}}{{end}}'), /range goes over lists and maps/);

@@ -6,7 +6,16 @@ import { Readable } from 'node:stream';
 import { describe, it } from 'node:test';
 import { Code, RpcError } from '../../../src/grpc/index.ts';
 import { berth, cri, events, packAny } from '../../../src/wire/index.ts';
-import { type FakeHandlers, startFake, standardState, webId, type Fake, oldId, sandboxId, imageId } from './fake-server.ts';
+import {
+  type FakeHandlers,
+  startFake,
+  standardState,
+  webId,
+  type Fake,
+  oldId,
+  sandboxId,
+  imageId,
+} from './fake-server.ts';
 import { berthctl } from './run-cli.ts';
 
 async function withFake(handlers: FakeHandlers, test: (fake: Fake) => Promise<void>, state = standardState()) {
@@ -48,7 +57,10 @@ describe('berthctl', () => {
 
   it('shows a pod as a paragraph', async () => {
     await withFake({}, async ({ socket }) => {
-      assert.match((await berthctl(socket, ['inspectp', '-o', 'table', '87d3'])).stdout, /Status: SANDBOX_READY\n.*\nIP Addresses: 10\.88\.0\.7\n/);
+      assert.match(
+        (await berthctl(socket, ['inspectp', '-o', 'table', '87d3'])).stdout,
+        /Status: SANDBOX_READY\n.*\nIP Addresses: 10\.88\.0\.7\n/,
+      );
     });
   });
 
@@ -98,7 +110,16 @@ describe('berthctl', () => {
   it('exits with the exit code of a command that exec has run', async () => {
     const ExecSync = () => ({ stdout: Buffer.from('out\n'), stderr: Buffer.from('err\n'), exitCode: 42 });
     await withFake({ runtime: { ExecSync } }, async ({ socket, requests }) => {
-      const { code, stdout, stderr } = await berthctl(socket, ['exec', '-s', '--timeout', '5', '1f73', 'ls', '-l', '--all']);
+      const { code, stdout, stderr } = await berthctl(socket, [
+        'exec',
+        '-s',
+        '--timeout',
+        '5',
+        '1f73',
+        'ls',
+        '-l',
+        '--all',
+      ]);
       assert.deepEqual({ code, stdout, stderr }, { code: 42, stdout: 'out\n', stderr: 'err\n' });
       const request = requests['ExecSync'] as cri.ExecSyncRequest;
       assert.deepEqual([request.containerId, request.cmd, request.timeout], [webId, ['ls', '-l', '--all'], 5n]);
@@ -106,7 +127,12 @@ describe('berthctl', () => {
   });
 
   it('says what this version cannot do, and exits with 5', async () => {
-    for (const args of [['exec', 'x', 'ls'], ['attach', 'x'], ['port-forward', 'x', '80'], ['run', '-it', 'busybox']]) {
+    for (const args of [
+      ['exec', 'x', 'ls'],
+      ['attach', 'x'],
+      ['port-forward', 'x', '80'],
+      ['run', '-it', 'busybox'],
+    ]) {
       const { code, stderr } = await berthctl('/nowhere', args);
       assert.equal(code, 5, args.join(' '));
       assert.match(stderr, /not in this version/);
@@ -158,7 +184,9 @@ describe('berthctl', () => {
     });
   });
 
-  const layers = (state: berth.LayerState, done: bigint) => [{ digest: `sha256:${'c0ffee'.padEnd(64, '0')}`, state, done, total: 1000n }];
+  const layers = (state: berth.LayerState, done: bigint) => [
+    { digest: `sha256:${'c0ffee'.padEnd(64, '0')}`, state, done, total: 1000n },
+  ];
   const Pull = async function* () {
     await Promise.resolve();
     yield { layers: layers(berth.LayerState.LAYER_DOWNLOADING, 500n) };
@@ -169,7 +197,10 @@ describe('berthctl', () => {
   it('tells each step of a layer in a line where there is no terminal', async () => {
     await withFake({ berthImages: { Pull } }, async ({ socket }) => {
       const { stdout } = await berthctl(socket, ['pull', 'busybox']);
-      assert.equal(stdout, 'c0ffee000000: downloading (1kB)\nc0ffee000000: done (1kB)\nImage is up to date for busybox@sha256:1\n');
+      assert.equal(
+        stdout,
+        'c0ffee000000: downloading (1kB)\nc0ffee000000: done (1kB)\nImage is up to date for busybox@sha256:1\n',
+      );
     });
   });
 
@@ -212,7 +243,10 @@ describe('berthctl', () => {
     };
     await withFake({ berthEvents: { Subscribe } }, async ({ socket }) => {
       const args = ['events', '--after', '41', '--no-follow'];
-      assert.match((await berthctl(socket, args)).stdout, /^ +42 2023-.* \/tasks\/exit +1f73f2d81bf98 pod=87d3992f84f74 pid=9 exitStatus=137\n$/);
+      assert.match(
+        (await berthctl(socket, args)).stdout,
+        /^ +42 2023-.* \/tasks\/exit +1f73f2d81bf98 pod=87d3992f84f74 pid=9 exitStatus=137\n$/,
+      );
       const [line = '', rest] = (await berthctl(socket, [...args, '-o', 'json'])).stdout.split('\n');
       assert.equal(rest, '');
       assert.equal((JSON.parse(line) as { event: { exitStatus: number } }).event.exitStatus, 137);
@@ -234,16 +268,27 @@ describe('berthctl', () => {
     let received = 0;
     const Load = async (chunks: AsyncIterable<berth.ArchiveChunk>) => {
       for await (const { content } of chunks) received += content.length;
-      return { images: [{ imageId, tags: ['app:1'] }, { imageId, tags: [] }] };
+      return {
+        images: [
+          { imageId, tags: ['app:1'] },
+          { imageId, tags: [] },
+        ],
+      };
     };
     await withFake({ berthImages: { Load } }, async ({ socket, folder }) => {
       writeFileSync(join(folder, 'a.tar'), Buffer.alloc(3_000_000));
-      assert.equal((await berthctl(socket, ['load', '-i', join(folder, 'a.tar')])).stdout, 'Loaded image: app:1\nLoaded image: beae173ccac6a\n');
+      assert.equal(
+        (await berthctl(socket, ['load', '-i', join(folder, 'a.tar')])).stdout,
+        'Loaded image: app:1\nLoaded image: beae173ccac6a\n',
+      );
       assert.equal(received, 3_000_000);
       const stdin = Readable.from([Buffer.from('tar')]) as unknown as NodeJS.ReadStream;
       assert.equal((await berthctl(socket, ['load'], { stdin })).code, 0);
       assert.equal(received, 3_000_003);
-      assert.match((await berthctl(socket, ['load', '-i', '/no/file'])).stderr, /cannot load \/no\/file: there is no such file/);
+      assert.match(
+        (await berthctl(socket, ['load', '-i', '/no/file'])).stderr,
+        /cannot load \/no\/file: there is no such file/,
+      );
     });
   });
 
@@ -262,7 +307,10 @@ describe('berthctl', () => {
       assert.equal((await berthctl(socket, ['save', 'busybox'])).stdout, 'first second');
       breaks = true;
       const broken = join(folder, 'broken.tar');
-      assert.match((await berthctl(socket, ['save', '-o', broken, 'busybox'])).stderr, /cannot save busybox: a blob is gone/);
+      assert.match(
+        (await berthctl(socket, ['save', '-o', broken, 'busybox'])).stderr,
+        /cannot save busybox: a blob is gone/,
+      );
       assert.ok(!existsSync(broken));
     });
   });
@@ -291,7 +339,12 @@ describe('berthctl', () => {
 
   it('prints runtime handlers and features with the names that crictl prints', async () => {
     const Status = () => ({
-      status: { conditions: [{ type: 'RuntimeReady', status: true }, { type: 'NetworkReady', reason: 'NoConf', message: 'nothing' }] },
+      status: {
+        conditions: [
+          { type: 'RuntimeReady', status: true },
+          { type: 'NetworkReady', reason: 'NoConf', message: 'nothing' },
+        ],
+      },
       runtimeHandlers: [{ name: 'crun', features: { recursiveReadOnlyMounts: true } }],
       features: { supplementalGroupsPolicy: true },
       info: { config: '{"a":1}' },
@@ -306,13 +359,23 @@ describe('berthctl', () => {
   });
 
   it('makes pods and containers of files in JSON and YAML', async () => {
-    const runtime = { RunPodSandbox: () => ({ podSandboxId: sandboxId }), CreateContainer: () => ({ containerId: webId }), StartContainer: () => ({}) };
+    const runtime = {
+      RunPodSandbox: () => ({ podSandboxId: sandboxId }),
+      CreateContainer: () => ({ containerId: webId }),
+      StartContainer: () => ({}),
+    };
     const images = { PullImage: () => ({ imageRef: 'x' }) };
     await withFake({ runtime, images }, async ({ socket, folder, requests, calls }) => {
       const pod = join(folder, 'pod.yaml');
       const container = join(folder, 'container.json');
-      writeFileSync(pod, 'metadata: {name: web, namespace: default}\nlog_directory: /var/log/web\nlinux: {security_context: {namespace_options: {network: NODE}}}\nfrobnicate: 1\n');
-      writeFileSync(container, '{"metadata":{"name":"c"},"image":{"image":"busybox"},"command":["top"],"envs":[{"key":"A","value":"b"}],"linux":{"resources":{"memory_limit_in_bytes":1048576}}}');
+      writeFileSync(
+        pod,
+        'metadata: {name: web, namespace: default}\nlog_directory: /var/log/web\nlinux: {security_context: {namespace_options: {network: NODE}}}\nfrobnicate: 1\n',
+      );
+      writeFileSync(
+        container,
+        '{"metadata":{"name":"c"},"image":{"image":"busybox"},"command":["top"],"envs":[{"key":"A","value":"b"}],"linux":{"resources":{"memory_limit_in_bytes":1048576}}}',
+      );
       const { code, stdout, stderr } = await berthctl(socket, ['run', '--no-pull', container, pod]);
       assert.deepEqual([code, stdout], [0, `${webId}\n`]);
       assert.match(stderr, /there is no "frobnicate" in runtime\.v1\.PodSandboxConfig; it is ignored/);
@@ -342,7 +405,16 @@ describe('berthctl', () => {
 
   it('changes limits', async () => {
     await withFake({ runtime: { UpdateContainerResources: () => ({}) } }, async ({ socket, requests }) => {
-      const limits = ['--memory', '1048576', '--cpu-quota', '-1', '--hugepage-limit', '2MB=4096', '--unified', 'memory.high=5'];
+      const limits = [
+        '--memory',
+        '1048576',
+        '--cpu-quota',
+        '-1',
+        '--hugepage-limit',
+        '2MB=4096',
+        '--unified',
+        'memory.high=5',
+      ];
       assert.equal((await berthctl(socket, ['update', ...limits, '1f73'])).stdout, '1f73\n');
       const { linux } = requests['UpdateContainerResources'] as cri.UpdateContainerResourcesRequest;
       assert.deepEqual(

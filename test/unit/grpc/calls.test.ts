@@ -85,7 +85,7 @@ describe('gRPC on a unix socket', () => {
   test('streams more than fits in between, in order, and ends', async (t) => {
     const count = 20_000;
     const { client } = await bed(t, {
-      async *StreamContainers () {
+      async *StreamContainers() {
         for (let i = 0; i < count; i++) yield await Promise.resolve({ containers: [{ id: String(i) }] });
       },
     });
@@ -98,7 +98,7 @@ describe('gRPC on a unix socket', () => {
 
   test('a stream that fails throws the status after what it sent', async (t) => {
     const { client } = await bed(t, {
-      async *StreamContainers () {
+      async *StreamContainers() {
         yield await Promise.resolve({ containers: [] });
         throw new RpcError(Code.OutOfRange, 'gone');
       },
@@ -111,7 +111,7 @@ describe('gRPC on a unix socket', () => {
   test('leaving a stream ends it on the server', async (t) => {
     const ended = Promise.withResolvers<undefined>();
     const { client } = await bed(t, {
-      async *StreamContainers (_request, { signal }) {
+      async *StreamContainers(_request, { signal }) {
         try {
           while (!signal.aborted) {
             yield { containers: [] };

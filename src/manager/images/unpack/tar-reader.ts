@@ -81,7 +81,9 @@ export class TarReader {
   /** The archive is over. @throws MalformedArchive when it is cut off */
   end(): void {
     const isOver = this.#state.at === 'end' || (this.#state.at === 'header' && this.#pending.length === 0);
-    if (!isOver) throw new MalformedArchive('the tar archive is cut off');
+    const { longPath, longTarget, records } = this.#extension;
+    const isHeadless = longPath !== undefined || longTarget !== undefined || records.size > 0;
+    if (!isOver || isHeadless) throw new MalformedArchive('the tar archive is cut off');
   }
 
   /** How many bytes it could use; undefined when it needs more than there are. */
