@@ -64,12 +64,15 @@ async function main(bed: BerthdBed): Promise<void> {
   };
   const podConfig = file('pod.json', {
     metadata: { name: 'demo', namespace: 'default', uid: 'demo-1', attempt: 0 },
+    hostname: 'demo',
+    labels: { 'io.kubernetes.pod.name': 'demo', 'io.kubernetes.pod.namespace': 'default' },
     log_directory: bed.path('logs'),
     linux: { cgroup_parent: `/${bed.scratch.mark}` },
   });
   const containerConfig = (name: string, script: string) =>
     file(`${name}.json`, {
       metadata: { name, attempt: 0 },
+      labels: { 'io.kubernetes.pod.name': 'demo', 'io.kubernetes.pod.namespace': 'default' },
       image: { image },
       command: ['sh', '-c', script],
       log_path: `${name}.log`,
@@ -91,7 +94,8 @@ async function main(bed: BerthdBed): Promise<void> {
   await until('some ticks', async () => (await bed.cri.log(counter)).length > 5);
   await berthctl(bed, 'logs', '--tail', '3', counter);
   await berthctl(bed, 'stats', counter);
-  await berthctl(bed, 'exec', '-s', counter, 'hostname', '-i');
+  const address = await berthctl(bed, 'exec', '-s', counter, 'hostname', '-i');
+  check('the container sees the address of its pod', address === network?.ip);
   const pid = await pidOf(bed, counter);
 
   step('kill -9: the daemon dies while the containers write their logs');

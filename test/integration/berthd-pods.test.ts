@@ -97,7 +97,10 @@ describe('a pod', () => {
     const attempt = { name: 'name', uid: 'uid-of-name', namespace: 'default', attempt: 1 };
     const next = await caller.runPod('name', { metadata: attempt });
     const container = await caller.createContainer(id, 'main', ['true']);
-    await assert.rejects(caller.createContainer(id, 'main', ['true']), fails(Code.AlreadyExists, new RegExp(container)));
+    await assert.rejects(
+      caller.createContainer(id, 'main', ['true']),
+      fails(Code.AlreadyExists, new RegExp(container)),
+    );
     await caller.createContainer(next, 'main', ['true']);
     await Promise.all([caller.removePod(id), caller.removePod(next)]);
     await caller.removePod(await caller.runPod('name'));
@@ -123,7 +126,7 @@ describe('a pod', () => {
     await assert.rejects(caller.runPod(''), invalid(/metadata\.name/));
     await assert.rejects(caller.runPod('bad', { logDirectory: 'logs' }), invalid(/logDirectory/));
     await assert.rejects(caller.runPod('bad', { linux: { cgroupParent: '../..' } }), invalid(/cgroupParent/));
-    await assert.rejects(caller.runPod('bad', { runtimeHandler: 'absent' }), invalid(/absent/));
+    await assert.rejects(caller.runPod('bad', { runtimeHandler: 'absent' }), fails(Code.NotFound, /"absent".*runc/));
     const { items } = await caller.runtime('ListPodSandbox', {});
     assert.deepEqual(items, []);
   });
@@ -203,8 +206,15 @@ describe('a pod that cannot be made', () => {
     const shim = bed.path('containerd-shim-broken-v2');
     writeFileSync(shim, '#!/bin/sh\ncase "$*" in *start*) echo "it is broken" >&2; exit 3;; esac\n');
     chmodSync(shim, 0o755);
-    const config = ["[shims]", "pool_size = 0", "[runtimes.runc]", `binary = "${ociRuntimes.runc}"`, "[runtimes.broken]", `shim = "${shim}"`];
-    writeFileSync(bed.path("berthd.toml"), `${config.join("\n")}\n`);
+    const config = [
+      '[shims]',
+      'pool_size = 0',
+      '[runtimes.runc]',
+      `binary = "${ociRuntimes.runc}"`,
+      '[runtimes.broken]',
+      `shim = "${shim}"`,
+    ];
+    writeFileSync(bed.path('berthd.toml'), `${config.join('\n')}\n`);
     await bed.start();
     const before = bed.leftovers();
     await assert.rejects(bed.cri.runPod('one', { runtimeHandler: 'broken' }), /it is broken/);

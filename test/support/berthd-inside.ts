@@ -61,6 +61,9 @@ export function toldEvent({ sequence, containerId, topic, event }: berth.Event):
 /** What the daemon has written down after that number, up to now. */
 export async function eventsAfter(bed: BerthdBed, afterSequence: bigint): Promise<ToldEvent[]> {
   const request = { afterSequence, noFollow: true };
-  const told = await Array.fromAsync(bed.client.stream(berth.Events, 'Subscribe', request, { timeoutMs: 10_000 }));
-  return told.map(toldEvent);
+  const told: ToldEvent[] = [];
+  for await (const event of bed.client.stream(berth.Events, 'Subscribe', request, { timeoutMs: 10_000 })) {
+    told.push(toldEvent(event));
+  }
+  return told;
 }

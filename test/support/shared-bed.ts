@@ -21,7 +21,7 @@ export function sharedBed(options: BerthdBedOptions = {}): () => BerthdBed {
     bed = await BerthdBed.open(undefined, options);
   });
   afterEach((t) => {
-    if ('signal' in t && hasFailed(t)) bed?.showLog();
+    if ('assert' in t && hasFailed(t)) bed?.showLog();
   });
   after(async () => {
     await bed?.close();

@@ -125,8 +125,9 @@ export class RuntimeService {
         await containers.reopenLog(containerId);
         return {};
       },
-      ExecSync: ({ containerId, cmd, timeout }) =>
-        containers.exec(containerId, cmd, seconds(timeout, 'timeout'), this.#o.execSyncOutputBytes),
+      // Nobody would learn what became of the command of a caller that has gone: it goes too.
+      ExecSync: ({ containerId, cmd, timeout }, { signal }) =>
+        containers.exec(containerId, cmd, seconds(timeout, 'timeout'), this.#o.execSyncOutputBytes, signal),
     };
   }
 

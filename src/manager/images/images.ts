@@ -74,6 +74,7 @@ export class Images {
   #collecting: Promise<void> = Promise.resolve();
   #collectLater = false;
   #syncing: Promise<void> | undefined;
+  readonly #closing = new AbortController();
 
   /** Finishes or removes what a crash has left. */
   static async open(options: ImagesOptions): Promise<Images> {
@@ -255,8 +256,9 @@ export class Images {
     await collected;
   }
 
-  /** Waits for what goes on in the background; calls that are under way are their callers' to end. */
+  /** Ends what goes on in the background; calls that are under way are their callers' to end. */
   async close(): Promise<void> {
+    this.#closing.abort();
     await this.#collecting;
     await this.#syncing;
     await this.#unpackers.close();
@@ -313,14 +315,18 @@ export class Images {
 
   /** In the background: layers that have reached the disk are good after a power failure, too. */
   #syncSoon(): void {
-    if (this.#syncing !== undefined) return;
+    if (this.#syncing !== undefined || this.#closing.signal.aborted) return;
     const layers = this.#layers.unsynced();
     if (layers.length === 0) return;
-    this.#syncing = run('sync', ['--file-system', this.#options.folder], { timeout: syncMilliseconds })
+    this.#syncing = run('sync', ['--file-system', this.#options.folder], {
+      timeout: syncMilliseconds,
+      signal: this.#closing.signal,
+    })
       .then(() => this.#layers.noteSynced(layers))
-      .catch((error: unknown) =>
-        this.#log.warn({ err: error }, 'new layers may be lost by a power failure: sync failed'),
-      )
+      .catch((error: unknown) => {
+        if (this.#closing.signal.aborted) return;
+        this.#log.warn({ err: error }, 'new layers may be lost by a power failure: sync failed');
+      })
       .finally(() => {
         this.#syncing = undefined;
       });

@@ -168,12 +168,13 @@ export class Containers {
     await this.#o.locks.hold(id, () => this.#releaseTask(id));
   }
 
-  /** Runs a command in it to its end. */
+  /** Runs a command in it to its end; the signal ends it before. @param timeoutSeconds 0: it may run for ever */
   async exec(
     idOrPrefix: string,
     args: readonly string[],
     timeoutSeconds: number,
     maxOutputBytes: number,
+    signal: AbortSignal,
   ): Promise<ExecResult> {
     const record = this.#running(idOrPrefix, 'run a command in');
     if (args.length === 0) throw new RpcError(Code.InvalidArgument, 'ExecSync: cmd is empty: name what to run');
@@ -183,6 +184,7 @@ export class Containers {
       processSpec: { cwd: '/', ...spec, terminal: false },
       timeoutMs: timeoutSeconds * 1000,
       maxOutputBytes,
+      signal,
     });
   }
 

@@ -39,7 +39,7 @@ export interface SandboxesOptions {
   readonly names: Names;
   readonly layout: Layout;
   readonly host: HostFacts;
-  /** The configured runtime that a handler's name means. @throws {RpcError} INVALID_ARGUMENT when there is none */
+  /** The configured runtime that a handler's name means. @throws {RpcError} NOT_FOUND when there is none */
   readonly runtimeOf: (handler: string) => string;
   /** Forgets the marks of a sandbox's events, once it is removed. */
   readonly forgetEvents: (sandboxId: string) => void;
