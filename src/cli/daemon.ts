@@ -1,14 +1,6 @@
 import { connect } from 'node:net';
-import {
-  Code,
-  codeName,
-  GrpcClient,
-  isRpcError,
-  type MethodNames,
-  type RequestOf,
-  type ResponseOf,
-} from '../grpc/index.ts';
-import { berth, cri, type Init } from '../wire/index.ts';
+import { Code, codeName, GrpcClient, isRpcError } from '../grpc/index.ts';
+import { berth, cri, type Init, type MethodNames, type RequestOf, type ResponseOf } from '../wire/index.ts';
 import type { Settings } from './context.ts';
 import { ExitCode } from './exit-codes.ts';
 import { Failure, isSystemError, messageOf, NotFoundError, NotSupportedError } from './failure.ts';

@@ -1,6 +1,6 @@
 import { Client, credentials, type CallOptions as GrpcCallOptions, Metadata, type ServiceError } from '@grpc/grpc-js';
-import type { AnyMethod, Init, ServiceDefinition } from '../wire/index.ts';
-import { grpcMethod, type MethodNames, type RequestOf, type ResponseOf } from './definition.ts';
+import type { AnyMethod, Init, MethodNames, RequestOf, ResponseOf, ServiceDefinition } from '../wire/index.ts';
+import { grpcMethod } from './definition.ts';
 import { Code, RpcError, toRpcError } from './status.ts';
 
 const maxMessageBytes = 16 * 1024 * 1024;

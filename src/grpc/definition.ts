@@ -1,14 +1,5 @@
 import type { MethodDefinition as GrpcMethod } from '@grpc/grpc-js';
-import type { AnyMethod, Codec, Init, MethodDefinition, MethodKind, ServiceDefinition } from '../wire/index.ts';
-
-export type RequestOf<Method extends AnyMethod> = Method['request'] extends Codec<infer Request> ? Request : never;
-
-export type ResponseOf<Method extends AnyMethod> = Method['response'] extends Codec<infer Response> ? Response : never;
-
-/** The names of a service's methods of one kind. */
-export type MethodNames<Service extends ServiceDefinition, Kind extends MethodKind> = {
-  [Name in keyof Service['methods'] & string]: Service['methods'][Name]['kind'] extends Kind ? Name : never;
-}[keyof Service['methods'] & string];
+import type { AnyMethod, Codec, Init, MethodDefinition, ServiceDefinition } from '../wire/index.ts';
 
 /** What a handler is told about the call, besides the request. */
 export interface CallContext {

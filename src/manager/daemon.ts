@@ -261,6 +261,7 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
       await starter.close();
       await eventsServer.close();
       network.close();
+      await images.close();
       journal.close();
       server.close();
       store[Symbol.dispose]();

@@ -4,13 +4,15 @@ import {
   DecodeError,
   envelopes,
   type Init,
+  type MethodNames,
+  type RequestOf,
+  type ResponseOf,
   type ServiceDefinition,
 } from '../wire/index.ts';
 import { Channel, type FrameHandler } from './channel.ts';
 import { dataFrame, oversized, requestFrame } from './envelope.ts';
 import { Flag, type Frame, FrameType, type OversizedFrame } from './frame.ts';
 import type { MetadataInit } from './metadata.ts';
-import type { MethodNames, RequestOf, ResponseOf } from './service.ts';
 import { Code, toTtrpcError, TtrpcError } from './status.ts';
 import { StreamInbox } from './stream.ts';
 import type { Transport } from './transport.ts';

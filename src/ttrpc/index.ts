@@ -6,6 +6,6 @@ export type { Logger } from './logger.ts';
 export { Metadata, type MetadataInit } from './metadata.ts';
 export { connect, listen, SocketTransport } from './net.ts';
 export { Server, type ServerOptions } from './server.ts';
-export type { Handler, MethodNames, RequestOf, ResponseOf, ServiceHandlers } from './service.ts';
+export type { Handler, ServiceHandlers } from './service.ts';
 export { Code, codeName, TtrpcError } from './status.ts';
 export type { Peer, Receiver, Transport } from './transport.ts';

@@ -1,14 +1,5 @@
-import type { AnyMethod, Codec, Init, MethodDefinition, MethodKind, ServiceDefinition } from '../wire/index.ts';
+import type { AnyMethod, Init, MethodDefinition, ServiceDefinition } from '../wire/index.ts';
 import type { CallContext } from './call-context.ts';
-
-export type RequestOf<Method extends AnyMethod> = Method['request'] extends Codec<infer Request> ? Request : never;
-
-export type ResponseOf<Method extends AnyMethod> = Method['response'] extends Codec<infer Response> ? Response : never;
-
-/** The names of a service's methods of one kind. */
-export type MethodNames<Service extends ServiceDefinition, Kind extends MethodKind> = {
-  [Name in keyof Service['methods'] & string]: Service['methods'][Name]['kind'] extends Kind ? Name : never;
-}[keyof Service['methods'] & string];
 
 /** What serves a unary method. */
 export type UnaryHandler<Request, Response> = (

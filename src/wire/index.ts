@@ -27,7 +27,15 @@ export { AnyTypeError, holds, ociType, packAny, packJson, unpackAny, unpackJson 
 export type { Codec, Field, Init, Scalar } from './codec.ts';
 export { enumFields } from './generated/enum-fields.ts';
 export { DecodeError, Reader } from './reader.ts';
-export type { AnyMethod, MethodDefinition, MethodKind, ServiceDefinition } from './service.ts';
+export type {
+  AnyMethod,
+  MethodDefinition,
+  MethodKind,
+  MethodNames,
+  RequestOf,
+  ResponseOf,
+  ServiceDefinition,
+} from './service.ts';
 export { method, service } from './service.ts';
 export { eventsV1, namespaceKey, sandboxV1, shimV1, taskV2, taskV3 } from './services.ts';
 export { fromTimestamp, toTimestamp } from './timestamp.ts';

@@ -23,6 +23,15 @@ export interface ServiceDefinition<
   readonly methods: Methods;
 }
 
+export type RequestOf<Method extends AnyMethod> = Method['request'] extends Codec<infer Request> ? Request : never;
+
+export type ResponseOf<Method extends AnyMethod> = Method['response'] extends Codec<infer Response> ? Response : never;
+
+/** The names of a service's methods of one kind. */
+export type MethodNames<Service extends ServiceDefinition, Kind extends MethodKind> = {
+  [Name in keyof Service['methods'] & string]: Service['methods'][Name]['kind'] extends Kind ? Name : never;
+}[keyof Service['methods'] & string];
+
 export function service<Methods extends Readonly<Record<string, AnyMethod>>>(
   name: string,
   methods: Methods,

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { CallOptions, GrpcClient, MethodNames, RequestOf, ResponseOf } from '../../src/grpc/index.ts';
-import { cri, type Init } from '../../src/wire/index.ts';
+import type { CallOptions, GrpcClient } from '../../src/grpc/index.ts';
+import { cri, type Init, type MethodNames, type RequestOf, type ResponseOf } from '../../src/wire/index.ts';
 import type { Scratch } from './scratch.ts';
 import { until } from './until.ts';
 

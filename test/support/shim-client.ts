@@ -1,16 +1,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  type CallOptions,
-  Client,
-  connect,
-  type MethodNames,
-  type RequestOf,
-  type ResponseOf,
-  Code,
-  TtrpcError,
-} from '../../src/ttrpc/index.ts';
+import { type CallOptions, Client, connect, Code, TtrpcError } from '../../src/ttrpc/index.ts';
 import {
   bootstrap,
   type Init,
@@ -27,6 +18,9 @@ import {
   taskV2,
   taskV3,
   type types,
+  type MethodNames,
+  type RequestOf,
+  type ResponseOf,
 } from '../../src/wire/index.ts';
 import type { ProcessSpec } from './bundle.ts';
 import { FifoReader, makeFifos } from './fifo.ts';

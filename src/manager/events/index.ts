@@ -1,3 +1,3 @@
 // What has happened, numbered and kept, for those who were away.
 export { EventJournal, type SubscribeOptions } from './journal.ts';
-export { containerOf, type EventOrigin, type JournalEvent, type NewEvent } from './journal-event.ts';
+export { aboutTasks, containerOf, type EventOrigin, type JournalEvent, type NewEvent } from './journal-event.ts';

@@ -1,4 +1,4 @@
-import { events, holds, type protobuf } from '../../wire/index.ts';
+import { type Codec, events, holds, type protobuf } from '../../wire/index.ts';
 
 /** Something that has happened. */
 export interface NewEvent {
@@ -29,7 +29,8 @@ export interface EventOrigin {
   readonly sequence: number;
 }
 
-const aboutTasks = [
+/** What shims tell of tasks; all of them name their container alike. */
+export const aboutTasks: readonly Codec<{ containerId: string }>[] = [
   events.TaskCreate,
   events.TaskStart,
   events.TaskExit,
@@ -40,7 +41,7 @@ const aboutTasks = [
   events.TaskPaused,
   events.TaskResumed,
   events.TaskCheckpointed,
-] as const;
+];
 
 const aboutContainers = [events.ContainerCreate, events.ContainerUpdate, events.ContainerDelete] as const;
 

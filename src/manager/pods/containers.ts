@@ -384,7 +384,13 @@ export class Containers {
     await this.#o.rootfs.remove(id);
     const record = this.#o.records.get(id);
     this.#o.records.delete(id);
-    if (record !== undefined) this.#o.names.release(containerName(record.sandboxId, record.config), id);
+    if (record === undefined) return;
+    this.#o.names.release(containerName(record.sandboxId, record.config), id);
+    // The layers of an image that was removed meanwhile have stayed for its containers.
+    if (this.#o.images.find(record.imageId) !== undefined) return;
+    this.#o.images.collectGarbage().catch((error: unknown) => {
+      this.#o.log.warn({ image: record.imageId, err: error }, 'layers that nobody uses cannot be removed yet');
+    });
   }
 
   async #spec(id: string): Promise<Spec> {

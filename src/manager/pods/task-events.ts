@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
-import { type Codec, events, fromTimestamp, holds, packAny, type protobuf, toTimestamp } from '../../wire/index.ts';
-import type { EventJournal } from '../events/index.ts';
+import { events, fromTimestamp, holds, packAny, type protobuf, toTimestamp } from '../../wire/index.ts';
+import { aboutTasks, type EventJournal } from '../events/index.ts';
 import type { Store } from '../store/index.ts';
 import type { ShimEvent } from '../tasks/index.ts';
 import { type ContainerRecord, isAlive } from './container-record.ts';
@@ -15,20 +15,6 @@ const settleMs = 2000;
 const settlePollMs = 10;
 /** The same for a start that is undone, of which there may be nothing to tell. */
 const attemptMs = 500;
-
-/** Those that a shim sends, and all of them name their container alike. */
-const kinds: readonly Codec<{ containerId: string }>[] = [
-  events.TaskCreate,
-  events.TaskStart,
-  events.TaskExit,
-  events.TaskDelete,
-  events.TaskOOM,
-  events.TaskExecAdded,
-  events.TaskExecStarted,
-  events.TaskPaused,
-  events.TaskResumed,
-  events.TaskCheckpointed,
-];
 
 export interface Exit {
   readonly exitStatus: number;
@@ -176,7 +162,7 @@ interface Decoded {
 }
 
 function decode(event: protobuf.Any): Decoded | undefined {
-  const codec = kinds.find((kind) => holds(event, kind));
+  const codec = aboutTasks.find((one) => holds(event, one));
   if (codec === undefined) return undefined;
   const message = codec.decode(event.value);
   const { containerId } = message;

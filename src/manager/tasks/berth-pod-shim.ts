@@ -1,6 +1,14 @@
 import { Code, isRpcError } from '../../grpc/index.ts';
-import type { MethodNames, RequestOf, ResponseOf } from '../../ttrpc/index.ts';
-import { fromTimestamp, type Init, sandboxV1, shimV1 } from '../../wire/index.ts';
+
+import {
+  fromTimestamp,
+  type Init,
+  sandboxV1,
+  shimV1,
+  type MethodNames,
+  type RequestOf,
+  type ResponseOf,
+} from '../../wire/index.ts';
 import type { CreateTaskOptions, StartSandboxOptions } from './pod-shim.ts';
 import { TaskShim } from './task-shim.ts';
 

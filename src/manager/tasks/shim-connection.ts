@@ -1,6 +1,13 @@
 import { Code, RpcError, toRpcError } from '../../grpc/index.ts';
-import { Client, connect, type MethodNames, type RequestOf, type ResponseOf } from '../../ttrpc/index.ts';
-import { type Init, namespaceKey, type ServiceDefinition } from '../../wire/index.ts';
+import { Client, connect } from '../../ttrpc/index.ts';
+import {
+  type Init,
+  namespaceKey,
+  type ServiceDefinition,
+  type MethodNames,
+  type RequestOf,
+  type ResponseOf,
+} from '../../wire/index.ts';
 import { socketPathOf } from './shim-info.ts';
 
 /** How long a connection that was lost may take to be made anew, milliseconds. */

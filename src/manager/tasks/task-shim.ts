@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Code, isRpcError, RpcError } from '../../grpc/index.ts';
 import { type NativeAddon } from '../../linux/index.ts';
-import type { MethodNames, RequestOf, ResponseOf } from '../../ttrpc/index.ts';
+
 import {
   fromTimestamp,
   type Init,
@@ -15,6 +15,9 @@ import {
   type task,
   taskV2,
   taskV3,
+  type MethodNames,
+  type RequestOf,
+  type ResponseOf,
 } from '../../wire/index.ts';
 import { type Deadlines, within } from './deadlines.ts';
 import { type ExecCalls, ExecSync, type ExecSyncOptions, type ExecSyncResult } from './exec-sync.ts';
