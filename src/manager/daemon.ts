@@ -188,7 +188,7 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
     starter,
     log,
   });
-  await recovery.meetShims();
+  await recovery.begin();
 
   const calls = new Calls({ log, endless: endlessMethods });
   const server = new GrpcServer({ observe: calls.observe, authorize: (socket) => isAuthorized(socket, native) });

@@ -109,7 +109,7 @@ describe('ctr', () => {
       assert.deepEqual(log.topicsOf(id), ['create', 'start', 'exit', 'delete']);
       await caller.removePod(pod);
     } finally {
-      await events.end();
+      await events.kill();
     }
   });
 });

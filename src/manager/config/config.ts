@@ -43,7 +43,7 @@ export interface Config {
     readonly driver: '' | 'cgroupfs' | 'systemd';
   };
   readonly security: {
-    /** Path of the runtime/default seccomp profile; '' for the built-in one. */
+    /** Path of the runtime/default seccomp profile; '' for Debian's /usr/share/containers/seccomp.json. */
     readonly seccompProfile: string;
   };
   readonly limits: {

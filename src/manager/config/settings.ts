@@ -92,7 +92,9 @@ export const settings = {
     '',
     '"cgroupfs" or "systemd". Default: systemd where it is the init and cgroups are v2, else cgroupfs.',
   ),
-  'security.seccomp_profile': optionalPath(['The profile that RuntimeDefault means. Default: the built-in one.']),
+  'security.seccomp_profile': optionalPath([
+    'The profile that RuntimeDefault means. Default: that of Debian: /usr/share/containers/seccomp.json.',
+  ]),
   'limits.exec_sync_output_bytes': count(
     16 * 1024 * 1024,
     1024,

@@ -100,7 +100,8 @@ export class ContainerStop {
   /** A process that has ended already is what was wanted: its exit is on its way. */
   async #signal(record: ContainerRecord, signal: number): Promise<void> {
     try {
-      await this.#shims.get(record.sandboxId).kill(record.id, signal, { all: signal === sigkill });
+      const shim = await this.#shims.get(record.sandboxId);
+      await shim.kill(record.id, signal, { all: signal === sigkill });
     } catch (error) {
       if (isRpcError(error, Code.NotFound, Code.FailedPrecondition)) {
         this.#log.debug({ container: record.id, signal, err: error }, 'nothing to signal');

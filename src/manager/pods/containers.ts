@@ -179,7 +179,8 @@ export class Containers {
     const record = this.#running(idOrPrefix, 'run a command in');
     if (args.length === 0) throw new RpcError(Code.InvalidArgument, 'ExecSync: cmd is empty: name what to run');
     const { process: spec } = await this.#spec(record.id);
-    return await this.#o.shims.get(record.sandboxId).execSync(record.id, {
+    const shim = await this.#o.shims.get(record.sandboxId);
+    return await shim.execSync(record.id, {
       args: [...args],
       processSpec: { cwd: '/', ...spec, terminal: false },
       timeoutMs: timeoutSeconds * 1000,
@@ -200,7 +201,7 @@ export class Containers {
         );
       }
       const oci = updateResources(resources, this.#o.host) as Record<string, unknown>;
-      if (record.state === 'running') await this.#o.shims.get(record.sandboxId).update(id, oci);
+      if (record.state === 'running') await (await this.#o.shims.get(record.sandboxId)).update(id, oci);
       const spec = await this.#spec(id);
       const linux = (spec.linux ??= {});
       linux['resources'] = merged(linux['resources'] as Record<string, unknown> | undefined, oci);
@@ -212,7 +213,7 @@ export class Containers {
   /** Opens the log anew, after it was renamed. */
   async reopenLog(idOrPrefix: string): Promise<void> {
     const record = this.#running(idOrPrefix, 'reopen the log of');
-    await this.#o.shims.get(record.sandboxId).reopenLog(record.id);
+    await (await this.#o.shims.get(record.sandboxId)).reopenLog(record.id);
   }
 
   /** After a crash: what CreateContainer or RemoveContainer had begun ends in the container's not being there. */
@@ -225,7 +226,7 @@ export class Containers {
     await this.#o.locks.hold(id, async () => {
       const record = this.#o.records.get(id);
       if (record?.state !== 'starting') return;
-      const shim = this.#o.shims.get(record.sandboxId);
+      const shim = await this.#o.shims.get(record.sandboxId);
       await shim.kill(id, sigkill, { all: true }).catch(ignoreAbsence);
       await shim.delete(id).catch(ignoreAbsence);
       // What the journal has of the attempt is a container that came and went.
@@ -323,7 +324,7 @@ export class Containers {
 
   async #startTask(record: ContainerRecord): Promise<void> {
     const { id, sandboxId, config, logPath } = record;
-    const shim = this.#o.shims.get(sandboxId);
+    const shim = await this.#o.shims.get(sandboxId);
     if (logPath !== '') await mkdir(dirname(logPath), { recursive: true, mode: logFolderMode });
     const pid = await shim.create({
       id,
@@ -369,7 +370,7 @@ export class Containers {
     // Of a shim that is gone nothing is left. One that we are not connected to has the task still.
     if (this.#o.sandboxes.get(record.sandboxId)?.shim) {
       try {
-        await this.#o.shims.get(record.sandboxId).delete(id);
+        await (await this.#o.shims.get(record.sandboxId)).delete(id);
       } catch (error) {
         if (!isRpcError(error, Code.NotFound)) throw error;
       }

@@ -2,9 +2,13 @@ import type { Logger } from 'pino';
 import { Code, RpcError } from '../../grpc/index.ts';
 import type { PodShim } from '../tasks/index.ts';
 
-/** The shims that we are connected to, by sandbox. */
+/** How long a call waits for a shim that is about to be met. */
+const meetingMs = 10_000;
+
+/** The shims that we are connected to, by sandbox, and those that an earlier daemon has left and that are about to be met. */
 export class PodShims {
   readonly #shims = new Map<string, PodShim>();
+  readonly #meetings = new Map<string, Promise<void>>();
   readonly #log: Logger;
   #whenLost: (sandboxId: string) => void = () => undefined;
   #whenSandboxEnded: (sandboxId: string) => void = () => undefined;
@@ -40,6 +44,22 @@ export class PodShims {
     });
   }
 
+  /** Calls for this sandbox wait for the meeting; it must resolve when the shim is here, or known to be gone. */
+  expect(sandboxId: string, meeting: Promise<void>): void {
+    this.#meetings.set(sandboxId, meeting);
+    void meeting.then(() => this.#meetings.delete(sandboxId));
+  }
+
+  /** Resolves when no meeting with this shim is ahead, or after ten seconds: such a shim hangs. */
+  async met(sandboxId: string): Promise<void> {
+    const meeting = this.#meetings.get(sandboxId);
+    if (meeting === undefined) return;
+    const late = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => late.resolve(undefined), meetingMs);
+    await Promise.race([meeting, late.promise]);
+    clearTimeout(timer);
+  }
+
   /** From now on it is nobody's loss when it goes. */
   letGo(sandboxId: string): PodShim | undefined {
     const shim = this.#shims.get(sandboxId);
@@ -51,8 +71,9 @@ export class PodShims {
     return this.#shims.get(sandboxId);
   }
 
-  /** @throws {RpcError} UNAVAILABLE when we are not connected to it */
-  get(sandboxId: string): PodShim {
+  /** @throws {RpcError} UNAVAILABLE when we are not connected to it, and will not soon be */
+  async get(sandboxId: string): Promise<PodShim> {
+    await this.met(sandboxId);
     const shim = this.#shims.get(sandboxId);
     if (shim !== undefined) return shim;
     throw new RpcError(

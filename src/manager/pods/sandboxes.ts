@@ -1,6 +1,6 @@
 import { hostname as hostHostname } from 'node:os';
 import type { Logger } from 'pino';
-import { Code, RpcError } from '../../grpc/index.ts';
+import { Code, isRpcError, RpcError } from '../../grpc/index.ts';
 import { cri } from '../../wire/index.ts';
 import type { PodNetwork, PodNetworkRequest } from '../network/index.ts';
 import { cgroupsPath, checkSandboxConfig, type HostFacts } from '../spec/index.ts';
@@ -133,20 +133,7 @@ export class Sandboxes {
 
   /** Its shim has gone: its containers have ended with it, and it is not ready any more. */
   async shimLost(id: string): Promise<void> {
-    await this.#o.locks.hold(id, async () => {
-      const record = this.#o.records.get(id);
-      if (record === undefined || record.shim === null) return;
-      this.#o.shims.letGo(id);
-      const containers = this.#o.containerRecords.ofSandbox(id).filter((one) => isAlive(one) || one.hasTask);
-      const lost = containers.map((one) => ({ id: one.id, bundle: this.#o.layout.bundle(one.id) }));
-      const exits = (await this.#o.starter.cleanUp(record.shim, lost))?.containers;
-      for (const { id: container } of containers) {
-        const exit = exits?.get(container) ?? { exitStatus: lostExitStatus, exitedAt: BigInt(Date.now()) * 1_000_000n };
-        this.#o.taskEvents.endedWithShim(container, exit);
-      }
-      this.#o.records.update(id, { state: record.state === 'ready' ? 'notready' : record.state, shim: null, pid: 0 });
-      this.#o.events.tell('stopped', id, id);
-    });
+    await this.#o.locks.hold(id, () => this.#loseShim(id));
   }
 
   /** The process that stands for it has ended, though nobody asked it to: nothing can be made in it any more. */
@@ -155,6 +142,22 @@ export class Sandboxes {
     if (record?.state !== 'ready' || record.stopping) return;
     this.#o.log.warn({ sandbox: id }, 'the process that holds the namespaces of a pod has ended');
     this.#o.records.update(id, { state: 'notready', pid: 0 });
+    this.#o.events.tell('stopped', id, id);
+  }
+
+  /** The lock is held. */
+  async #loseShim(id: string): Promise<void> {
+    const record = this.#o.records.get(id);
+    if (record === undefined || record.shim === null) return;
+    this.#o.shims.letGo(id);
+    const containers = this.#o.containerRecords.ofSandbox(id).filter((one) => isAlive(one) || one.hasTask);
+    const lost = containers.map((one) => ({ id: one.id, bundle: this.#o.layout.bundle(one.id) }));
+    const exits = (await this.#o.starter.cleanUp(record.shim, lost))?.containers;
+    for (const { id: container } of containers) {
+      const exit = exits?.get(container) ?? { exitStatus: lostExitStatus, exitedAt: BigInt(Date.now()) * 1_000_000n };
+      this.#o.taskEvents.endedWithShim(container, exit);
+    }
+    this.#o.records.update(id, { state: record.state === 'ready' ? 'notready' : record.state, shim: null, pid: 0 });
     this.#o.events.tell('stopped', id, id);
   }
 
@@ -196,11 +199,19 @@ export class Sandboxes {
     if (record === undefined || record.state === 'creating') return false;
     if (record.state === 'notready' && record.shim === null && record.networkReleased) return true;
     this.#o.records.update(id, { stopping: true });
+    await this.#o.shims.met(id);
     const containers = this.#o.containerRecords.ofSandbox(id);
-    await Promise.all(containers.map((one) => this.#o.containers.stop(one.id, 0)));
-    await Promise.all(containers.map((one) => this.#o.containers.releaseTask(one.id)));
+    try {
+      await Promise.all(containers.map((one) => this.#o.containers.stop(one.id, 0)));
+      await Promise.all(containers.map((one) => this.#o.containers.releaseTask(one.id)));
+    } catch (error) {
+      // A shim that hangs must not keep its pod from going.
+      if (!isRpcError(error, Code.Unavailable, Code.DeadlineExceeded)) throw error;
+      this.#o.log.warn({ sandbox: id, err: error }, 'the shim of a pod does not do what it is told: it is killed');
+      await this.#loseShim(id);
+    }
     await Promise.all(containers.map((one) => this.#o.taskEvents.settle(one.id)));
-    await Promise.all([this.#endShim(record), this.#releaseNetwork(record)]);
+    await Promise.all([this.#endShim(this.#o.records.get(id) ?? record), this.#releaseNetwork(record)]);
     const wasReady = record.state === 'ready';
     this.#o.records.update(id, {
       state: record.state === 'removing' ? 'removing' : 'notready',

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { Code, isRpcError } from '../../grpc/index.ts';
 import { processes } from '../../wire/index.ts';
@@ -39,25 +40,45 @@ export class Recovery {
   readonly #o: RecoveryOptions;
   /** Sandboxes whose shims did not answer in time. */
   readonly #hung = new Set<string>();
+  /** Pods whose shims are met when the daemon serves already. */
+  readonly #later: SandboxRecord[] = [];
+  #urgent: Promise<unknown> = Promise.resolve();
+  /** By sandbox: tells that its shim is here, or that it is known to be gone. */
+  readonly #meetings = new Map<string, () => void>();
   #closed = false;
 
   constructor(options: RecoveryOptions) {
     this.#o = options;
   }
 
-  /** Resolves when the daemon can serve: every shim has been met, is known to be dead, or hangs. */
-  async meetShims(): Promise<void> {
-    const { sandboxRecords } = this.#o;
-    await Promise.all(
-      sandboxRecords
+  /**
+   * Resolves when the daemon can serve: what a start that was cut off has come to is known, or its shim takes too long. Shims of other pods are met meanwhile
+   * and later; that wakes them, and calls for those pods wait for it.
+   */
+  async begin(): Promise<void> {
+    const { sandboxRecords, containerRecords, shims } = this.#o;
+    const uncertain = new Set(
+      containerRecords
         .list()
-        .filter(({ state }) => state !== 'creating')
-        .map((record) => this.#meet(record)),
+        .filter(({ state }) => state === 'starting')
+        .map(({ sandboxId }) => sandboxId),
     );
+    const urgent: SandboxRecord[] = [];
+    for (const record of sandboxRecords.list()) {
+      if (record.state === 'creating' || record.shim === null) continue;
+      const { promise, resolve } = Promise.withResolvers<undefined>();
+      this.#meetings.set(record.id, () => resolve(undefined));
+      shims.expect(record.id, promise);
+      if (uncertain.has(record.id)) urgent.push(record);
+      else this.#later.push(record);
+    }
+    this.#urgent = Promise.all(urgent.map((record) => this.#meet(record)));
+    await Promise.race([this.#urgent, sleep(firstConnectMs, undefined, { ref: false })]);
   }
 
-  /** Takes up what was cut off. Resolves when everything is done; nobody needs to wait for it. */
+  /** Meets the other shims and takes up what was cut off. Resolves when everything is done; nobody needs to wait for it. */
   async finish(): Promise<void> {
+    await Promise.all([this.#urgent, ...this.#later.splice(0).map((record) => this.#meet(record))]);
     const { containerRecords, sandboxRecords, stop } = this.#o;
     const containers = containerRecords.list().map((record) => this.#finishContainer(record));
     const stops = containerRecords
@@ -74,10 +95,7 @@ export class Recovery {
   }
 
   async #meet(record: SandboxRecord): Promise<void> {
-    if (record.shim === null) {
-      // Stopped, or its shim was lost and that was noted.
-      return;
-    }
+    if (record.shim === null) return;
     try {
       await this.#adopt(record, await this.#o.starter.connect(record.shim, firstConnectMs));
     } catch (error) {
@@ -88,8 +106,13 @@ export class Recovery {
         return;
       }
       this.#o.log.warn({ sandbox: record.id, err: error }, 'the shim of a pod is gone');
-      await this.#quietly('clean up after a shim', record.id, () => this.#o.sandboxes.shimLost(record.id));
+      await this.#giveUp(record.id);
     }
+  }
+
+  async #giveUp(id: string): Promise<void> {
+    await this.#quietly('clean up after a shim', id, () => this.#o.sandboxes.shimLost(id));
+    this.#meetings.get(id)?.();
   }
 
   async #adopt(record: SandboxRecord, shim: PodShim): Promise<void> {
@@ -101,6 +124,7 @@ export class Recovery {
         .filter(isAlive)
         .map((one) => this.#quietly('learn about a container', one.id, () => this.#learn(one, shim))),
     );
+    this.#meetings.get(record.id)?.();
   }
 
   /** What has become of a container that was started, or nearly, when the old daemon died. */
@@ -146,7 +170,7 @@ export class Recovery {
       } catch (error) {
         if (isRpcError(error, Code.DeadlineExceeded) && Date.now() < deadline) continue;
         this.#o.log.error({ sandbox: id, err: error }, 'the shim of a pod is given up');
-        await this.#quietly('clean up after a shim', id, () => this.#o.sandboxes.shimLost(id));
+        await this.#giveUp(id);
         return;
       }
     }

@@ -29,7 +29,7 @@ export function containerDirectory(o: DirectoriesOptions): ContainerDirectory {
   const view = (record: ContainerRecord): ContainerView => ({
     id: record.id,
     sandboxId: record.sandboxId,
-    image: record.config.image?.userSpecifiedImage ?? record.config.image?.image ?? '',
+    image: imageName(record),
     runtime: o.runtimeType(o.sandboxes.get(record.sandboxId)?.runtime ?? ''),
     labels: { ...record.config.labels, 'io.cri-containerd.kind': 'container' },
     createdAt: record.createdAt,
@@ -57,10 +57,10 @@ export function taskDirectory(o: DirectoriesOptions): TaskDirectory {
     if (record !== undefined && hasTask(record)) return record;
     throw new RpcError(Code.NotFound, `container ${id} has no task: it was not started, or is not there`);
   };
-  const shimOf = (id: string) => shims.get(get(id).sandboxId);
-  const alive = (id: string) => {
+  const shimOf = async (id: string) => await shims.get(get(id).sandboxId);
+  const alive = async (id: string) => {
     const record = get(id);
-    if (isAlive(record)) return shims.get(record.sandboxId);
+    if (isAlive(record)) return await shims.get(record.sandboxId);
     throw new RpcError(Code.NotFound, `the task of container ${id} has ended`);
   };
   return {
@@ -73,18 +73,18 @@ export function taskDirectory(o: DirectoriesOptions): TaskDirectory {
       await containers.start(id);
       return get(id).pid;
     },
-    kill: (id, signal, all) => alive(id).kill(id, signal, { all }),
+    kill: async (id, signal, all) => await (await alive(id)).kill(id, signal, { all }),
     wait: async (id, signal) => {
       get(id);
       while (!(await records.ended(id, longWaitMs, signal))) signal.throwIfAborted();
       const record = get(id);
       return { exitStatus: record.exitCode, exitedAt: record.finishedAt };
     },
-    pids: (id) => alive(id).pids(id),
-    pause: (id) => alive(id).pause(id),
-    resume: (id) => alive(id).resume(id),
-    update: (id, resources) => alive(id).update(id, resources),
-    metrics: (id) => shimOf(id).stats(id),
+    pids: async (id) => await (await alive(id)).pids(id),
+    pause: async (id) => await (await alive(id)).pause(id),
+    resume: async (id) => await (await alive(id)).resume(id),
+    update: async (id, resources) => await (await alive(id)).update(id, resources),
+    metrics: async (id) => await (await shimOf(id)).stats(id),
     delete: async (id) => {
       if (isAlive(get(id))) {
         throw new RpcError(Code.FailedPrecondition, `container ${id} runs: stop it first`);
@@ -92,6 +92,12 @@ export function taskDirectory(o: DirectoriesOptions): TaskDirectory {
       await containers.releaseTask(id);
     },
   };
+}
+
+/** As people asked for it, where kubelet has passed that on, else as kubelet did. */
+function imageName({ config }: ContainerRecord): string {
+  const { image = '', userSpecifiedImage = '' } = config.image ?? {};
+  return userSpecifiedImage === '' ? image : userSpecifiedImage;
 }
 
 function hasTask({ state, startedAt }: ContainerRecord): boolean {

@@ -65,5 +65,5 @@ function readProfile(path: string): string {
 
 function adviceFor(error: Error, { kind }: ProfileChoice): string {
   if (kind !== 'runtimeDefault' || !isSystemError(error, 'ENOENT')) return '';
-  return '; Debian\'s package "golang-github-containers-common" brings it, or name another in security.seccompProfile';
+  return '; Debian\'s package "golang-github-containers-common" brings it, or name another in security.seccomp_profile';
 }

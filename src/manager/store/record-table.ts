@@ -15,12 +15,20 @@ export function jsonFormat<T>(): RecordFormat<T> {
 export class RecordTable<T> {
   readonly #format: RecordFormat<T>;
   readonly #records = new Map<string, T>();
+  readonly #changed: (undo: () => void) => void;
   readonly #put: StatementSync;
   readonly #delete: StatementSync;
 
-  constructor(database: DatabaseSync, name: string, format: RecordFormat<T>) {
+  /** @param changed is given what takes a change back in memory, should its transaction fail */
+  constructor(
+    database: DatabaseSync,
+    name: string,
+    format: RecordFormat<T>,
+    changed: (undo: () => void) => void = () => undefined,
+  ) {
     if (!/^[a-z_]+$/.test(name)) throw new Error(`"${name}" is no name for a table`);
     this.#format = format;
+    this.#changed = changed;
     database.exec(`CREATE TABLE IF NOT EXISTS ${name} (id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT`);
     this.#put = database.prepare(
       `INSERT INTO ${name} VALUES (?, ?) ON CONFLICT(id) DO UPDATE SET record = excluded.record`,
@@ -44,14 +52,24 @@ export class RecordTable<T> {
     return [...this.#records.values()];
   }
 
-  /** In memory a failed write changes nothing. */
+  /** A failed write, or a transaction that fails, changes nothing in memory either. */
   put(id: string, record: T): void {
     this.#put.run(id, this.#format.encode(record));
+    this.#rememberChange(id);
     this.#records.set(id, record);
   }
 
   delete(id: string): void {
     this.#delete.run(id);
+    this.#rememberChange(id);
     this.#records.delete(id);
+  }
+
+  #rememberChange(id: string): void {
+    const before = this.#records.get(id);
+    this.#changed(() => {
+      if (before === undefined) this.#records.delete(id);
+      else this.#records.set(id, before);
+    });
   }
 }

@@ -1,8 +1,10 @@
+import { chmodSync, closeSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { RecordTable, type RecordFormat } from './record-table.ts';
 
 /** Of the layout below; a store of a newer one is refused. */
 const schemaVersion = 1;
+const privateMode = 0o600;
 
 /**
  * What was asked for and what has ended, in SQLite (WAL). A write that has returned survives SIGKILL of the process; after a power
@@ -11,10 +13,15 @@ const schemaVersion = 1;
 export class Store implements Disposable {
   readonly database: DatabaseSync;
   readonly path: string;
+  /** What takes back, in memory, what the transaction has changed; newest last. */
+  readonly #undo: (() => void)[] = [];
 
   /** @throws when the file is no store, or one of a newer version */
   constructor(path: string) {
     this.path = path;
+    // Containers' environments are in it, with their secrets; SQLite gives its other files the mode of this one.
+    closeSync(openSync(path, 'a', privateMode));
+    chmodSync(path, privateMode);
     this.database = new DatabaseSync(path);
     this.database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 5000;');
     const { user_version: found } = this.database.prepare('PRAGMA user_version').get() as { user_version: number };
@@ -26,7 +33,10 @@ export class Store implements Disposable {
 
   /** A table of records by id; it is made if it is not there. */
   table<T>(name: string, format: RecordFormat<T>): RecordTable<T> {
-    return new RecordTable(this.database, name, format);
+    const changed = (undo: () => void) => {
+      if (this.database.isTransaction) this.#undo.push(undo);
+    };
+    return new RecordTable(this.database, name, format, changed);
   }
 
   /** All writes of `work` happen, or none. `work` must not wait for anything. */
@@ -38,8 +48,12 @@ export class Store implements Disposable {
       this.database.exec('COMMIT');
       return result;
     } catch (error) {
-      this.database.exec('ROLLBACK');
+      // A commit that fails for want of space has ended the transaction already.
+      if (this.database.isTransaction) this.database.exec('ROLLBACK');
+      for (const undo of this.#undo.reverse()) undo();
       throw error;
+    } finally {
+      this.#undo.length = 0;
     }
   }
 

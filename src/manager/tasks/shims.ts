@@ -162,7 +162,10 @@ export class Shims {
     return sandboxFolders(this.#options.stateFolder).filter((id) => !known.has(id) && !this.#own.has(id));
   }
 
-  /** `cleanUp` of an abandoned one, from what its folder tells. Containers of it are unknown: it was given none. */
+  /**
+   * `cleanUp` of an abandoned one, from what its folder tells. Mostly it was given nothing; one that has containers, of a store that was
+   * lost, ends them itself.
+   */
   async cleanUpAbandoned(id: string): Promise<void> {
     const folder = this.#folder(id);
     const { shimBinary } = this.#options;
@@ -177,7 +180,17 @@ export class Shims {
       startTicks: '',
     } as const;
     const noted = notedShimInfo(folder.path) ?? unknown;
-    await this.#cleanup.run({ ...noted, id, bundle: folder.path }, []);
+    const info = { ...noted, id, bundle: folder.path };
+    if (info.address !== '' && info.ours) await this.#askToEnd(info);
+    await this.#cleanup.run(info, []);
+  }
+
+  async #askToEnd(info: ShimInfo): Promise<void> {
+    try {
+      await (await this.connect(info, this.#deadlines.connectMs)).shutdown();
+    } catch (error) {
+      this.#options.log.debug({ err: error, sandbox: info.id }, 'a shim that nobody owns does not end by itself');
+    }
   }
 
   /** Ends the shims that wait in the pool, and lets go of all others, which stay. */

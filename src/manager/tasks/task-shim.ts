@@ -124,7 +124,7 @@ export abstract class TaskShim implements PodShim {
 
   async kill(id: string, signal: number, o: { execId?: string; all?: boolean } = {}): Promise<void> {
     const request = { id, signal, execId: o.execId ?? '', all: o.all ?? false };
-    await this.task('Kill', request, { timeoutMs: this.deadlines.runtimeMs });
+    await this.task('Kill', request, { timeoutMs: this.deadlines.answerMs });
   }
 
   async wait(id: string, execId = '', signal?: AbortSignal): Promise<Exit> {
