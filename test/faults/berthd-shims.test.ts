@@ -12,6 +12,8 @@ const { SANDBOX_READY, SANDBOX_NOTREADY } = cri.PodSandboxState;
 const forever = ['sleep', '3600'];
 /** A hung shim must not hold up a start for longer. */
 const startMilliseconds = 5000;
+/** It is asked, waited for, and then killed. */
+const removalMilliseconds = 30_000;
 
 describe('a shim', () => {
   const bed = sharedBed();
@@ -102,7 +104,8 @@ describe('a shim', () => {
         [pod],
       );
       assert.equal((await caller.container(stuck)).state, CONTAINER_RUNNING);
-      await assert.rejects(caller.exec(stuck, ['true']));
+      const request = { containerId: stuck, cmd: ['true'] };
+      await assert.rejects(caller.runtime('ExecSync', request, { timeoutMs: 500 }));
       await until('the end of a process of its pod', () => hasEnded(pid));
     } finally {
       process.kill(shim, 'SIGCONT');
@@ -139,5 +142,25 @@ describe('a shim', () => {
     await stopping;
     assert.equal((await caller.container(stuck)).state, CONTAINER_EXITED);
     await caller.removePod(pod);
+  });
+
+  test('that hangs keeps nobody from removing its pod', async () => {
+    const { cri: caller } = bed();
+    const [first, second] = await Promise.all([caller.runPod('first'), caller.runPod('second')]);
+    const ids = await Promise.all([first, second].map((pod) => caller.runContainer(pod, 'main', forever)));
+    const pids = await Promise.all(ids.map(async (id) => (await containerInfo(bed(), id)).pid));
+    const [shim, other] = await Promise.all([shimOf(bed(), first), shimOf(bed(), second)]);
+    await bed().kill9();
+    process.kill(shim, 'SIGSTOP'); // before berthd meets it
+    await bed().start();
+    assert.equal((await caller.exec(ids[1] ?? '', ['echo', 'well'])).stdout, 'well\n');
+    process.kill(other, 'SIGSTOP'); // and after
+    const from = performance.now();
+    await Promise.all([caller.removePod(first), caller.removePod(second)]);
+    const ms = performance.now() - from;
+    assert.ok(ms < removalMilliseconds, `it took ${ms} ms`);
+    for (const pid of [...pids, shim, other]) await until('the end of its processes', () => hasEnded(pid));
+    const { items } = await caller.runtime('ListPodSandbox', {});
+    assert.deepEqual(items, []);
   });
 });

@@ -15,6 +15,7 @@ import {
   stopSignalOf,
   updateResources,
 } from '../spec/index.ts';
+import type { PodShim } from '../tasks/index.ts';
 import { type ContainerRecord, isAlive } from './container-record.ts';
 import type { ContainerRecords } from './container-records.ts';
 import type { ContainerRootfs } from './container-rootfs.ts';
@@ -222,11 +223,10 @@ export class Containers {
   }
 
   /** After a crash in the middle of StartContainer: whatever was made of the task is removed, and it can be started again. */
-  async undoStart(id: string): Promise<void> {
+  async undoStart(id: string, shim: PodShim): Promise<void> {
     await this.#o.locks.hold(id, async () => {
       const record = this.#o.records.get(id);
       if (record?.state !== 'starting') return;
-      const shim = await this.#o.shims.get(record.sandboxId);
       await shim.kill(id, sigkill, { all: true }).catch(ignoreAbsence);
       await shim.delete(id).catch(ignoreAbsence);
       // What the journal has of the attempt is a container that came and went.

@@ -1,8 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { Code, RpcError } from '../../grpc/index.ts';
 import type { PodShim } from '../tasks/index.ts';
 
-/** How long a call waits for a shim that is about to be met. */
+/** How long calls wait for a shim that is about to be met, from when that begins. */
 const meetingMs = 10_000;
 
 /** The shims that we are connected to, by sandbox, and those that an earlier daemon has left and that are about to be met. */
@@ -44,20 +45,20 @@ export class PodShims {
     });
   }
 
-  /** Calls for this sandbox wait for the meeting; it must resolve when the shim is here, or known to be gone. */
+  /**
+   * Calls for this sandbox wait for the meeting, which must resolve when the shim is here, or known to be gone. A shim that is not met
+   * within ten seconds hangs: nobody waits for it any longer.
+   */
   expect(sandboxId: string, meeting: Promise<void>): void {
-    this.#meetings.set(sandboxId, meeting);
-    void meeting.then(() => this.#meetings.delete(sandboxId));
+    const known = Promise.race([meeting, sleep(meetingMs, undefined, { ref: false })]).then(() => {
+      this.#meetings.delete(sandboxId);
+    });
+    this.#meetings.set(sandboxId, known);
   }
 
-  /** Resolves when no meeting with this shim is ahead, or after ten seconds: such a shim hangs. */
+  /** Resolves when no meeting with this shim is ahead. */
   async met(sandboxId: string): Promise<void> {
-    const meeting = this.#meetings.get(sandboxId);
-    if (meeting === undefined) return;
-    const late = Promise.withResolvers<undefined>();
-    const timer = setTimeout(() => late.resolve(undefined), meetingMs);
-    await Promise.race([meeting, late.promise]);
-    clearTimeout(timer);
+    await this.#meetings.get(sandboxId);
   }
 
   /** From now on it is nobody's loss when it goes. */

@@ -140,7 +140,7 @@ export class Recovery {
     if (record.state === 'starting' && found?.status !== processes.Status.RUNNING) {
       // A start that nobody was told of is undone. One that was so quick that it has ended is told by its exit event.
       if (found?.status === processes.Status.STOPPED) return;
-      await this.#o.containers.undoStart(id);
+      await this.#o.containers.undoStart(id, shim);
       return;
     }
     if (found === undefined) {

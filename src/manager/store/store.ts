@@ -49,6 +49,7 @@ export class Store implements Disposable {
       return result;
     } catch (error) {
       // A commit that fails for want of space has ended the transaction already.
+      // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- the lines above have changed it
       if (this.database.isTransaction) this.database.exec('ROLLBACK');
       for (const undo of this.#undo.reverse()) undo();
       throw error;
