@@ -254,10 +254,7 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
       const left = await calls.finish(deadlineMs);
       if (left > 0) log.warn({ calls: left }, 'calls were cut off; the next start finishes or undoes them');
       await Promise.race([finishing, new Promise((next) => setTimeout(next, Math.max(0, deadline - Date.now())))]);
-      shims.onLost(
-        () => undefined,
-        () => undefined,
-      );
+      shims.close();
       await starter.close();
       await eventsServer.close();
       network.close();

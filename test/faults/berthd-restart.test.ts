@@ -10,6 +10,7 @@ import { sharedBed } from '../support/shared-bed.ts';
 import { until } from '../support/until.ts';
 
 const { CONTAINER_RUNNING, CONTAINER_EXITED } = cri.ContainerState;
+const shutdownSeconds = 2;
 const mebibyte = 1024 * 1024;
 const counting = (last: number) => `n=0; while [ $n -lt ${last} ]; do n=$((n+1)); echo $n; sleep 0.005; done`;
 const upTo = (last: number) => Array.from({ length: last }, (_, n) => n + 1);
@@ -17,7 +18,7 @@ const upTo = (last: number) => Array.from({ length: last }, (_, n) => n + 1);
 const milliseconds = (nanoseconds: bigint | undefined) => Number((nanoseconds ?? 0n) / 1_000_000n);
 
 describe('when berthd is not there', () => {
-  const bed = sharedBed();
+  const bed = sharedBed({ config: `[limits]\nshutdown_seconds = ${shutdownSeconds}\n` });
 
   beforeEach(async () => {
     if (bed().daemon.pid === undefined) await bed().start();
@@ -51,6 +52,7 @@ describe('when berthd is not there', () => {
       await until('lines', () => linesNow() > 30);
       await bed()[how]();
       const atDeath = linesNow();
+      assert.doesNotMatch(bed().daemon.log(), /shim of a pod is gone/);
       await until('more lines while nobody manages', () => linesNow() > atDeath + 60);
       assert.ok(!hasEnded(pid));
       await bed().start();
@@ -146,6 +148,30 @@ describe('when berthd is not there', () => {
     const took = milliseconds(second.finishedAt) - asked;
     assert.ok(took >= 3990 && took < 5500, `it was killed after ${took} ms, where 4 s were asked for`);
     assert.equal(await caller.output(late), 'up\nasked\n', 'it is not asked twice');
+    await caller.removePod(pod);
+  });
+
+  test('one that is told to end lets calls end, and those that do not are taken up again', async () => {
+    const { cri: caller } = bed();
+    const pod = await caller.runPod('calls');
+    const refusing = ['sh', '-c', 'trap "" TERM; echo up; while :; do sleep 0.05; done'];
+    const id = await caller.runContainer(pod, 'main', refusing);
+    await until('its trap', async () => (await caller.output(id)) === 'up\n');
+    const short = caller.exec(id, ['sh', '-c', 'echo begun > /begun; sleep 1; echo done'], 0);
+    const asked = Date.now();
+    const long = assert.rejects(caller.stopContainer(id, 5));
+    await until('the command', async () => (await caller.exec(id, ['cat', '/begun'])).exitCode === 0);
+    const from = performance.now();
+    await bed().stop();
+    const ms = performance.now() - from;
+    assert.ok(ms >= 1000 && ms < shutdownSeconds * 1000 + 2000, `it ended after ${ms} ms`);
+    assert.equal((await short).stdout, 'done\n');
+    await long;
+    await bed().start();
+    const { exitCode, finishedAt } = await caller.exited(id);
+    assert.equal(exitCode, 137);
+    const took = milliseconds(finishedAt) - asked;
+    assert.ok(took >= 4990 && took < 6500, `it was killed after ${took} ms, where 5 s were asked for`);
     await caller.removePod(pod);
   });
 

@@ -85,7 +85,7 @@ describe("our shim and containerd's, side by side under one berthd", () => {
 
   test('both go on in a new log when the old one was renamed', async () => {
     const { cri: caller } = bed();
-    for (const runtimeHandler of handlers) {
+    const rotate = async (runtimeHandler: string) => {
       const pod = await caller.runPod(`log-${runtimeHandler}`, { runtimeHandler });
       const id = await caller.runContainer(pod, 'main', ['sh', '-c', counting]);
       const { logPath } = await caller.container(id);
@@ -96,7 +96,8 @@ describe("our shim and containerd's, side by side under one berthd", () => {
       const logs = [`${logPath}.1`, logPath].map((path) => readLog(path).map(({ text }) => Number(text)));
       assert.deepEqual(logs.flat(), upTo(300));
       await caller.removePod(pod);
-    }
+    };
+    await Promise.all(handlers.map(rotate));
   });
 
   for (const how of ['stop', 'kill9'] as const) {

@@ -9,7 +9,7 @@ const meetingMs = 10_000;
 /** The shims that we are connected to, by sandbox, and those that an earlier daemon has left and that are about to be met. */
 export class PodShims {
   readonly #shims = new Map<string, PodShim>();
-  readonly #meetings = new Map<string, Promise<void>>();
+  readonly #meetings = new Map<string, { readonly over: Promise<void>; readonly hurry: () => void }>();
   readonly #log: Logger;
   #whenLost: (sandboxId: string) => void = () => undefined;
   #whenSandboxEnded: (sandboxId: string) => void = () => undefined;
@@ -66,6 +66,15 @@ export class PodShims {
     const shim = this.#shims.get(sandboxId);
     this.#shims.delete(sandboxId);
     return shim;
+  }
+
+  /** The daemon ends, and all shims stay: losing the connections to them means nothing any more. */
+  close(): void {
+    this.onLost(
+      () => undefined,
+      () => undefined,
+    );
+    this.#shims.clear();
   }
 
   find(sandboxId: string): PodShim | undefined {

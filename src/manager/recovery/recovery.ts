@@ -17,6 +17,10 @@ import type { PodShim, Shims } from '../tasks/index.ts';
 
 /** A shim that has not answered by then is tried again without anybody waiting for it. */
 const firstConnectMs = 2000;
+/** How many shims are met at once: each that sleeps has to wake for it, and all together would leave no processor to serve with. */
+const meetingLanes = 4;
+/** A shim that takes longer does not hold up those after it. */
+const slowMeetingMs = 250;
 const laterConnectMs = 10_000;
 /** A shim that hangs for so long is given up: it is killed, and its containers with it. */
 const hungMs = 120_000;
@@ -42,6 +46,7 @@ export class Recovery {
   readonly #hung = new Set<string>();
   /** Pods whose shims are met when the daemon serves already. */
   readonly #later: SandboxRecord[] = [];
+  /** Meetings that somebody waits for. */
   #urgent: Promise<unknown> = Promise.resolve();
   /** By sandbox: tells that its shim is here, or that it is known to be gone. */
   readonly #meetings = new Map<string, () => void>();
@@ -68,7 +73,7 @@ export class Recovery {
       if (record.state === 'creating' || record.shim === null) continue;
       const { promise, resolve } = Promise.withResolvers<undefined>();
       this.#meetings.set(record.id, () => resolve(undefined));
-      shims.expect(record.id, promise);
+      shims.expect(record.id, promise, () => this.#hurry(record));
       if (uncertain.has(record.id)) urgent.push(record);
       else this.#later.push(record);
     }
@@ -78,7 +83,9 @@ export class Recovery {
 
   /** Meets the other shims and takes up what was cut off. Resolves when everything is done; nobody needs to wait for it. */
   async finish(): Promise<void> {
-    await Promise.all([this.#urgent, ...this.#later.splice(0).map((record) => this.#meet(record))]);
+    const lanes = Array.from({ length: meetingLanes }, () => this.#meetOthers());
+    await Promise.all((await Promise.all(lanes)).flat());
+    await this.#urgent;
     const { containerRecords, sandboxRecords, stop } = this.#o;
     const containers = containerRecords.list().map((record) => this.#finishContainer(record));
     const stops = containerRecords
@@ -94,8 +101,13 @@ export class Recovery {
     this.#closed = true;
   }
 
-  async #meet(record: SandboxRecord): Promise<void> {
-    if (record.shim === null) return;
+  async #meet({ id }: SandboxRecord): Promise<void> {
+    const record = this.#o.sandboxRecords.get(id);
+    if (record === undefined || record.shim === null) {
+      // It was stopped, or is gone, since the daemon serves.
+      this.#meetings.get(id)?.();
+      return;
+    }
     try {
       await this.#adopt(record, await this.#o.starter.connect(record.shim, firstConnectMs));
     } catch (error) {
@@ -108,6 +120,25 @@ export class Recovery {
       this.#o.log.warn({ sandbox: record.id, err: error }, 'the shim of a pod is gone');
       await this.#giveUp(record.id);
     }
+  }
+
+  /** Somebody waits for this one: it is met before the others. */
+  #hurry(record: SandboxRecord): void {
+    const at = this.#later.indexOf(record);
+    if (at < 0) return;
+    this.#later.splice(at, 1);
+    this.#urgent = Promise.all([this.#urgent, this.#meet(record)]);
+  }
+
+  /** Meets one after the other, without waiting long for one that is slow; gives the meetings, which may go on. */
+  async #meetOthers(): Promise<Promise<void>[]> {
+    const meetings: Promise<void>[] = [];
+    for (let record = this.#later.shift(); record !== undefined; record = this.#later.shift()) {
+      const meeting = this.#meet(record);
+      meetings.push(meeting);
+      await Promise.race([meeting, sleep(slowMeetingMs)]);
+    }
+    return meetings;
   }
 
   async #giveUp(id: string): Promise<void> {

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -106,6 +107,27 @@ static void watch_wake_descriptors(struct keeper *keeper) {
     }
 }
 
+/* The descriptor that was watched under this number; -1 where there is none. */
+static int wake_descriptor(struct keeper *keeper, uint32_t wanted) {
+    const char *text = environment_value(keeper->envp, "BERTH_WAKE");
+    int64_t fd, bits;
+    for (uint32_t id = FIRST_WAKE_WATCH; text && read_number(&text, &fd) && read_number(&text, &bits); id++) {
+        if (id == wanted)
+            return (int)fd;
+    }
+    return -1;
+}
+
+/*
+ * A connection whose peer has gone without a word: nothing has to be done for it until something else has. So a manager that dies
+ * does not wake all its shims at once, just when it is started again and needs the processors.
+ */
+static bool is_farewell(struct keeper *keeper, uint32_t id) {
+    int fd = wake_descriptor(keeper, id);
+    char byte;
+    return fd >= 0 && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 /* Spooling that goes on and off leaves one event: how it is now. */
 static void keep_event(struct keeper *keeper, const struct pump_event *event) {
     for (size_t i = 0; i < keeper->event_count; i++) {
@@ -122,7 +144,8 @@ static void see_event(struct keeper *keeper, const struct pump_event *event) {
     if (event->kind == PUMP_EV_READY && event->id == SIGNAL_WATCH) {
         take_signals(keeper);
     } else if (event->kind == PUMP_EV_READY) {
-        wake(keeper, "request");
+        if (!is_farewell(keeper, event->id))
+            wake(keeper, "request");
     } else {
         keep_event(keeper, event);
         if (event->kind != PUMP_EV_SPOOLING || keeper->event_count > MOST_EVENTS - EVENTS_A_STEP)
