@@ -46,19 +46,22 @@ export class PodShims {
   }
 
   /**
-   * Calls for this sandbox wait for the meeting, which must resolve when the shim is here, or known to be gone. A shim that is not met
-   * within ten seconds hangs: nobody waits for it any longer.
+   * Calls for this sandbox wait for the meeting. A shim that is not met within ten seconds hangs: nobody waits for it any longer.
+   * @param over must resolve when the shim is here, or known to be gone
+   * @param hurry is called when somebody waits
    */
-  expect(sandboxId: string, meeting: Promise<void>): void {
-    const known = Promise.race([meeting, sleep(meetingMs, undefined, { ref: false })]).then(() => {
+  expect(sandboxId: string, over: Promise<void>, hurry: () => void): void {
+    const known = Promise.race([over, sleep(meetingMs, undefined, { ref: false })]).then(() => {
       this.#meetings.delete(sandboxId);
     });
-    this.#meetings.set(sandboxId, known);
+    this.#meetings.set(sandboxId, { over: known, hurry });
   }
 
   /** Resolves when no meeting with this shim is ahead. */
   async met(sandboxId: string): Promise<void> {
-    await this.#meetings.get(sandboxId);
+    const meeting = this.#meetings.get(sandboxId);
+    meeting?.hurry();
+    await meeting?.over;
   }
 
   /** From now on it is nobody's loss when it goes. */
