@@ -12,10 +12,13 @@ import { Images } from './images/index.ts';
 import { installationId } from './installation-id.ts';
 import { PodNetwork } from './network/index.ts';
 import {
+  ContainerCreation,
   ContainerRecords,
+  ContainerResources,
   ContainerRootfs,
   Containers,
   ContainerStop,
+  ContainerTask,
   KeyedLock,
   Layout,
   Names,
@@ -24,6 +27,7 @@ import {
   SandboxFiles,
   SandboxRecords,
   Sandboxes,
+  SpecFile,
   TaskEvents,
 } from './pods/index.ts';
 import { Orphans, Recovery } from './recovery/index.ts';
@@ -120,20 +124,44 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
   const rootfs = new ContainerRootfs(layout, native);
   const files = new SandboxFiles(layout, native);
   const stop = new ContainerStop(records, shims, locks, log);
-  const containers = new Containers({
+  const specFile = new SpecFile(layout);
+  const task = new ContainerTask({
+    records,
+    sandboxes: sandboxRecords,
+    images,
+    shims,
+    rootfs,
+    taskEvents,
+    layout,
+    log,
+  });
+  const creation = new ContainerCreation({
     records,
     sandboxes: sandboxRecords,
     images,
     accounts: new ImageAccounts(native),
-    shims,
     rootfs,
+    specFile,
+    names,
+    layout,
+    host,
+    log,
+  });
+  const containers = new Containers({
+    records,
+    sandboxes: sandboxRecords,
+    images,
+    creation,
+    task,
     stop,
+    resources: new ContainerResources(records, shims, specFile, host),
+    rootfs,
+    specFile,
+    shims,
     taskEvents,
     events,
     locks,
     names,
-    layout,
-    host,
     log,
   });
   const sandboxes = new Sandboxes({
@@ -163,11 +191,6 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
     inBackground('delete a task that has ended', id, containers.releaseTask(id));
   };
   taskEvents.onEnded(releaseTask, (id) => sandboxes.ended(id));
-  shims.onLost(
-    (id) => inBackground('clean up after a lost shim', id, sandboxes.shimLost(id)),
-    (id) => sandboxes.ended(id),
-  );
-
   const orphans = await Orphans.find({
     layout,
     sandboxes: sandboxRecords,
@@ -183,11 +206,17 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
     sandboxRecords,
     containers,
     containerRecords: records,
+    task,
     stop,
+    locks,
     shims,
     starter,
     log,
   });
+  shims.onLost(
+    (id) => inBackground('clean up after a lost shim', id, recovery.lost(id)),
+    (id) => sandboxes.ended(id),
+  );
   await recovery.begin();
 
   const calls = new Calls({ log, endless: endlessMethods });

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { isSystemError, unlinkQuietly, type NativeAddon } from '../linux/index.ts';
 import type { Spec } from '../oci/index.ts';
 import type { ShimArguments } from './args.ts';
-import { bootstrapAnswer, readBootstrapInput } from './bootstrap.ts';
+import { bootstrapAnswer, type BootstrapInput, readBootstrapInput } from './bootstrap.ts';
 import type { ShimConfig } from './config.ts';
 import { Daemon } from './daemon.ts';
 import { checkName } from './ids.ts';
@@ -34,20 +34,38 @@ export function start(args: ShimArguments, native: NativeAddon, config: ShimConf
   const socketPath = join(folder, socketName(args, groupOf(bundle) ?? args.id));
   const address = `unix://${socketPath}`;
   const listener = claimSocket(socketPath, native);
-  writeFileSync(join(bundle, 'address'), address, { mode: 0o600 });
-  const answer = bootstrapAnswer(input.form, address);
-  if (listener === undefined) {
-    sendAnswer(answer);
-    return;
+  try {
+    writeFileSync(join(bundle, 'address'), address, { mode: 0o600 });
+    if (listener !== undefined) {
+      takeShimPlace(native, config, input.options?.shimCgroup ?? '');
+      const record = newRecord({ args, bundle, socketPath, socketFolder: folder, input, config });
+      new Daemon(record, listener, native, config);
+    }
+    sendAnswer(bootstrapAnswer(input.form, address));
+  } catch (error) {
+    // Of a start that was given up (its bundle is gone, say, or whoever waited for the answer) nothing may be left.
+    if (listener !== undefined) unlinkQuietly(socketPath);
+    throw error;
   }
-  takeShimPlace(native, config, input.options?.shimCgroup ?? '');
-  const record: ShimRecord = {
+}
+
+interface NewShim {
+  args: ShimArguments;
+  bundle: string;
+  socketPath: string;
+  socketFolder: string;
+  input: BootstrapInput;
+  config: ShimConfig;
+}
+
+function newRecord({ args, bundle, socketPath, socketFolder, input, config }: NewShim): ShimRecord {
+  return {
     version: 1,
     namespace: args.namespace,
     id: args.id,
     bundle,
     socketPath,
-    socketFolder: folder,
+    socketFolder,
     eventsAddress: input.eventsAddress ?? config.eventsAddress,
     managerAddress: args.address,
     debug: args.debug || input.debug,
@@ -62,8 +80,6 @@ export function start(args: ShimArguments, native: NativeAddon, config: ShimConf
     idleSeconds: config.sleepAfterSeconds,
     attach: null,
   };
-  new Daemon(record, listener, native, config);
-  sendAnswer(answer);
 }
 
 /** All of stdin, if it is something that has an end. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cri } from '../../src/wire/index.ts';
+import { BerthdBed } from '../support/berthd-bed.ts';
 import { containerInfo, eventsAfter, shimOf } from '../support/berthd-inside.ts';
 import { hasEnded } from '../support/process-tree.ts';
 import { sharedBed } from '../support/shared-bed.ts';
@@ -12,6 +13,7 @@ const { SANDBOX_READY, SANDBOX_NOTREADY } = cri.PodSandboxState;
 const forever = ['sleep', '3600'];
 /** A hung shim must not hold up a start for longer. */
 const startMilliseconds = 5000;
+const poolRounds = 14;
 /** It is asked, waited for, and then killed. */
 const removalMilliseconds = 30_000;
 
@@ -163,4 +165,16 @@ describe('a shim', () => {
     const { items } = await caller.runtime('ListPodSandbox', {});
     assert.deepEqual(items, []);
   });
+});
+
+test('a shim that is just being started for the pool when berthd ends is not left behind', async (t) => {
+  const bed = await BerthdBed.open(t, { started: false });
+  for (let round = 0; round < poolRounds; round++) {
+    await bed.start();
+    // The pool is filled some time after the start; a shim takes 50 to 100 ms.
+    await sleep(200 + round * 15);
+    if (round % 2 === 0) await bed.stop();
+    else await bed.kill9();
+  }
+  await bed.start(); // it cleans up after those that were killed; what is left then is looked for when the bed is closed
 });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { bootstrap, packAny, protobuf, runc, task, types } from '../../src/wire/index.ts';
 import { sandboxIdAnnotation } from '../support/bundle.ts';
@@ -102,6 +103,17 @@ describe('shim start', () => {
     await until('the shim to be gone', () => hasEnded(pid));
     const second = bed.track(await ShimClient.start(first.options));
     assert.notEqual(await second.shimPid(), pid);
+  });
+
+  test('that fails after its socket is made takes it away', async (t) => {
+    const bed = await ShimBed.open(t);
+    const options = bed.bundle('one', ['true']);
+    const sockets = join(bed.scratch.folder, 'sockets');
+    mkdirSync(join(options.bundle, 'address')); // where a file is to be written
+    const { code, stderr } = await shimCommand({ ...options, env: { SHIM_SOCKET_DIR: sockets } }, 'start');
+    assert.notEqual(code, 0);
+    assert.match(stderr, /EISDIR/);
+    assert.deepEqual(readdirSync(sockets), []);
   });
 
   test('refuses an id that leads out of its folder', async (t) => {

@@ -7,8 +7,8 @@ export function containerState({ state, finishedAt }: ContainerRecord): cri.Cont
   switch (state) {
     case 'creating':
     case 'created':
-      return cri.ContainerState.CONTAINER_CREATED;
     case 'starting':
+      return cri.ContainerState.CONTAINER_CREATED;
     case 'running':
       return cri.ContainerState.CONTAINER_RUNNING;
     case 'exited':

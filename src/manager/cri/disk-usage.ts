@@ -1,8 +1,13 @@
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 
-/** A walk is not repeated sooner than this. */
+/** A walk is not repeated sooner than this after its end. */
 const freshMs = 10_000;
+/** Who asks waits no longer: a container can have any number of files. */
+const waitMs = 300;
+/** How many walks go on at once. */
+const lanes = 2;
 const blockBytes = 512;
 
 export interface DiskUsage {
@@ -12,18 +17,44 @@ export interface DiskUsage {
   readonly inodes: bigint;
 }
 
-/** What folders take on the disk. A walk costs, so its result serves for ten seconds. */
+/**
+ * What folders take on the disk. A walk costs, so its result serves for ten seconds; while a long one goes on, what the one before
+ * has found is told, or nothing yet.
+ */
 export class DiskUsages {
-  readonly #known = new Map<string, Promise<DiskUsage>>();
+  readonly #walks = new Map<string, Promise<DiskUsage>>();
+  readonly #last = new Map<string, DiskUsage>();
+  readonly #turns: Promise<unknown>[] = Array.from({ length: lanes }, () => Promise.resolve());
+  #walksBegun = 0;
 
-  of(folder: string): Promise<DiskUsage> {
-    const known = this.#known.get(folder);
-    if (known !== undefined) return known;
-    const measured = measure(folder);
-    this.#known.set(folder, measured);
-    setTimeout(() => this.#known.delete(folder), freshMs).unref();
-    return measured;
+  async of(folder: string): Promise<DiskUsage> {
+    const late = sleep(waitMs, undefined, { ref: false });
+    const walked = await Promise.race([this.#walk(folder), late]);
+    return walked ?? this.#last.get(folder) ?? { at: nowNanoseconds(), bytes: 0n, inodes: 0n };
   }
+
+  /** The walk that goes on, or whose result is fresh; else a new one, when it is its turn. */
+  #walk(folder: string): Promise<DiskUsage> {
+    const known = this.#walks.get(folder);
+    if (known !== undefined) return known;
+    const lane = this.#walksBegun++ % lanes;
+    const walk = (this.#turns[lane] ?? Promise.resolve()).then(() => measure(folder));
+    this.#turns[lane] = walk;
+    this.#walks.set(folder, walk);
+    void walk.then((usage) => {
+      this.#last.set(folder, usage);
+      const forget = () => {
+        this.#walks.delete(folder);
+        if (usage.inodes === 0n) this.#last.delete(folder);
+      };
+      setTimeout(forget, freshMs).unref();
+    });
+    return walk;
+  }
+}
+
+function nowNanoseconds(): bigint {
+  return BigInt(Date.now()) * 1_000_000n;
 }
 
 async function measure(folder: string): Promise<DiskUsage> {
@@ -45,5 +76,5 @@ async function measure(folder: string): Promise<DiskUsage> {
     for (const name of await readdir(path).catch(() => [] as string[])) await visit(join(path, name));
   };
   await visit(folder);
-  return { at: BigInt(Date.now()) * 1_000_000n, bytes, inodes };
+  return { at: nowNanoseconds(), bytes, inodes };
 }

@@ -21,6 +21,9 @@ import { listedSandbox, sandboxStatus } from './sandbox-status.ts';
 import type { Stats } from './stats.ts';
 import { containerInfo, sandboxInfo } from './verbose-info.ts';
 
+/** What ExecSync can answer: kubelet takes messages of 16 MiB. */
+const mostOutputBytes = 16 * 1024 * 1024 - 64 * 1024;
+
 export interface RuntimeServiceOptions {
   readonly sandboxes: Sandboxes;
   readonly sandboxRecords: SandboxRecords;
@@ -126,8 +129,19 @@ export class RuntimeService {
         return {};
       },
       // Nobody would learn what became of the command of a caller that has gone: it goes too.
-      ExecSync: ({ containerId, cmd, timeout }, { signal }) =>
-        containers.exec(containerId, cmd, seconds(timeout, 'timeout'), this.#o.execSyncOutputBytes, signal),
+      ExecSync: async ({ containerId, cmd, timeout }, { signal }) => {
+        const limit = this.#o.execSyncOutputBytes;
+        const { stdout, stderr, exitCode } = await containers.exec(
+          containerId,
+          cmd,
+          seconds(timeout, 'timeout'),
+          limit,
+          signal,
+        );
+        // Both go into one message, which has a bound of its own.
+        const room = mostOutputBytes - Math.min(stdout.length, mostOutputBytes);
+        return { stdout: stdout.subarray(0, mostOutputBytes), stderr: stderr.subarray(0, room), exitCode };
+      },
     };
   }
 

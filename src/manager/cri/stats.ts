@@ -1,6 +1,7 @@
 import { readProcessStatus } from '../../linux/index.ts';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import type { cri } from '../../wire/index.ts';
 import { type Init } from '../../wire/index.ts';
 import type { ContainerRecord, Layout, SandboxRecord } from '../pods/index.ts';
@@ -34,6 +35,8 @@ export class Stats {
 
   async container(record: ContainerRecord): Promise<Init<cri.ContainerStats>> {
     const { id, config, cgroups } = record;
+    // Reading takes some dozen system calls: with many containers others must have their turn in between.
+    await setImmediate();
     const usage = readUsage(cgroups);
     const disk = await this.#disk.of(join(this.#layout.writableLayer(id), 'upper'));
     const at = nowNanoseconds();

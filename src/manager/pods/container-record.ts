@@ -57,6 +57,9 @@ export interface ContainerRecord {
   readonly cgroups: CgroupDirectories;
 }
 
+/** Nothing of it was told yet. */
+export const untold: ContainerRecord['told'] = { create: false, exit: false, delete: false };
+
 export const containerFormat = recordFormat<ContainerRecord>({
   bigints: ['createdAt', 'startedAt', 'finishedAt'],
   messages: { config: cri.ContainerConfig, resources: cri.LinuxContainerResources },

@@ -88,7 +88,7 @@ export class ContainerRootfs {
 async function copyVolume(view: string, containerPath: string, hostPath: string): Promise<void> {
   const source = join(view, join('/', containerPath));
   try {
-    if ((await realpath(source)) !== source) return;
+    if ((await realpath(source)) !== join(await realpath(view), join('/', containerPath))) return;
     // cp(1) keeps owners, attributes and links, which Node's own does not.
     await run('cp', ['--archive', '--no-target-directory', '--', source, hostPath], { timeout: copyDeadlineMs });
   } catch (error) {

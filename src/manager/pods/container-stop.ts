@@ -77,7 +77,9 @@ export class ContainerStop {
       }
       if (!signalled) {
         await this.#signal(record, signal);
-        this.#records.update(id, { stop: { signal, deadline, signalled: true } });
+        // The deadline may have been moved meanwhile.
+        const latest = this.#records.get(id)?.stop;
+        if (latest) this.#records.update(id, { stop: { ...latest, signalled: true } });
         continue;
       }
       const moved = new AbortController();

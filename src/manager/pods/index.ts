@@ -1,7 +1,10 @@
 export { type ContainerRecord, type ContainerState, isAlive } from './container-record.ts';
+export { ContainerCreation } from './container-creation.ts';
 export { ContainerRecords } from './container-records.ts';
+export { ContainerResources } from './container-resources.ts';
 export { ContainerRootfs } from './container-rootfs.ts';
 export { ContainerStop } from './container-stop.ts';
+export { ContainerTask } from './container-task.ts';
 export { Containers } from './containers.ts';
 export { KeyedLock } from './keyed-lock.ts';
 export { Layout } from './layout.ts';
@@ -13,3 +16,4 @@ export { type SandboxRecord, type SandboxState } from './sandbox-record.ts';
 export { SandboxRecords } from './sandbox-records.ts';
 export { Sandboxes } from './sandboxes.ts';
 export { TaskEvents } from './task-events.ts';
+export { SpecFile } from './spec-file.ts';

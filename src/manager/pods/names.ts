@@ -10,15 +10,19 @@ export class Names {
     this.#what = what;
   }
 
-  /** @throws {RpcError} ALREADY_EXISTS, with the id that has the name, if it has one yet */
+  /** @throws {RpcError} ALREADY_EXISTS, with the id that has the name */
+  assertFree(name: string): void {
+    const owner = this.#owners.get(name);
+    if (owner === undefined) return;
+    throw new RpcError(
+      Code.AlreadyExists,
+      `the ${this.#what} name "${name}" is taken by ${owner}: remove that one first, or use another attempt number`,
+    );
+  }
+
+  /** @throws {RpcError} ALREADY_EXISTS, with the id that has the name */
   take(name: string, owner: string): void {
-    const other = this.#owners.get(name);
-    if (other !== undefined && other !== owner) {
-      throw new RpcError(
-        Code.AlreadyExists,
-        `the ${this.#what} name "${name}" is taken by ${other}: remove that one first, or use another attempt number`,
-      );
-    }
+    this.assertFree(name);
     this.#owners.set(name, owner);
   }
 

@@ -6,10 +6,17 @@ import type { PodShim } from '../tasks/index.ts';
 /** How long calls wait for a shim that is about to be met, from when that begins. */
 const meetingMs = 10_000;
 
+interface Meeting {
+  readonly over: Promise<void>;
+  readonly hurry: () => void;
+  /** Ends the waiting of all that wait. */
+  patience?: Promise<unknown>;
+}
+
 /** The shims that we are connected to, by sandbox, and those that an earlier daemon has left and that are about to be met. */
 export class PodShims {
   readonly #shims = new Map<string, PodShim>();
-  readonly #meetings = new Map<string, { readonly over: Promise<void>; readonly hurry: () => void }>();
+  readonly #meetings = new Map<string, Meeting>();
   readonly #log: Logger;
   #whenLost: (sandboxId: string) => void = () => undefined;
   #whenSandboxEnded: (sandboxId: string) => void = () => undefined;
@@ -27,12 +34,15 @@ export class PodShims {
   /** Of a shim that is here, and whose sandbox is started: from now on it is noticed when that ends. */
   watchSandbox(sandboxId: string): void {
     const shim = this.#shims.get(sandboxId);
-    shim?.sandboxEnded().then(
-      () => {
+    shim
+      ?.sandboxEnded()
+      .then(() => {
         if (this.#shims.get(sandboxId) === shim) this.#whenSandboxEnded(sandboxId);
-      },
-      () => undefined, // the shim is gone, which is noticed by itself
-    );
+      })
+      .catch((err: unknown) => {
+        // Of a shim that is gone, which is noticed by itself.
+        this.#log.debug({ sandbox: sandboxId, err }, 'the end of a sandbox is not waited for any longer');
+      });
   }
 
   add(sandboxId: string, shim: PodShim): void {
@@ -46,22 +56,22 @@ export class PodShims {
   }
 
   /**
-   * Calls for this sandbox wait for the meeting. A shim that is not met within ten seconds hangs: nobody waits for it any longer.
+   * Calls for this sandbox wait for the meeting, but not longer than ten seconds in all.
    * @param over must resolve when the shim is here, or known to be gone
    * @param hurry is called when somebody waits
    */
   expect(sandboxId: string, over: Promise<void>, hurry: () => void): void {
-    const known = Promise.race([over, sleep(meetingMs, undefined, { ref: false })]).then(() => {
-      this.#meetings.delete(sandboxId);
-    });
-    this.#meetings.set(sandboxId, { over: known, hurry });
+    this.#meetings.set(sandboxId, { over, hurry });
+    void over.then(() => this.#meetings.delete(sandboxId));
   }
 
-  /** Resolves when no meeting with this shim is ahead. */
+  /** Resolves when no meeting with this shim is ahead, or ten seconds after the first who has waited for it began to: it hangs. */
   async met(sandboxId: string): Promise<void> {
     const meeting = this.#meetings.get(sandboxId);
-    meeting?.hurry();
-    await meeting?.over;
+    if (meeting === undefined) return;
+    meeting.hurry();
+    meeting.patience ??= sleep(meetingMs, undefined, { ref: false });
+    await Promise.race([meeting.over, meeting.patience]);
   }
 
   /** From now on it is nobody's loss when it goes. */

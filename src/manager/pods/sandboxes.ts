@@ -49,6 +49,8 @@ export interface SandboxesOptions {
 /** The life of pod sandboxes, from RunPodSandbox to RemovePodSandbox. */
 export class Sandboxes {
   readonly #o: SandboxesOptions;
+  /** Those whose process has ended before they were ready. */
+  readonly #endedEarly = new Set<string>();
 
   constructor(options: SandboxesOptions) {
     this.#o = options;
@@ -74,18 +76,14 @@ export class Sandboxes {
     // A parent that no container could be put under is refused now.
     cgroupsPath(config, '', this.#o.host);
     const runtime = this.#o.runtimeOf(runtimeHandler);
+    const name = sandboxName(config);
+    this.#o.names.assertFree(name);
     const { id, shim: starting } = await this.#o.starter.reserve(runtime);
     // It fails, if it does, where it is waited for.
     starting.catch(() => undefined);
     const undo = new UndoStack(this.#o.log);
-    undo.add('shim', async () => {
-      const shim = await starting.catch(() => undefined);
-      this.#o.shims.letGo(id);
-      await shim?.shutdown().catch(() => undefined);
-      await this.#o.starter.cleanUpAbandoned(id);
-    });
+    undo.add('shim', () => this.#abandon(id, starting));
     try {
-      const name = sandboxName(config);
       this.#o.names.take(name, id);
       undo.add('name', () => this.#o.names.release(name, id));
       await this.#make(newRecord(id, config, runtimeHandler, runtime, this.#o.layout), starting, undo);
@@ -101,13 +99,16 @@ export class Sandboxes {
   /** Ends all that runs in it and gives its network back. One that is stopped, or not there, is no error. */
   async stop(idOrPrefix: string): Promise<void> {
     const id = this.#o.records.find(idOrPrefix)?.id;
-    if (id !== undefined) await this.#o.locks.hold(id, () => this.#stop(id));
+    if (id === undefined) return;
+    await this.#o.shims.met(id);
+    await this.#o.locks.hold(id, () => this.#stop(id));
   }
 
   /** Removes it and its containers, whatever they do. One that is not there is no error. */
   async remove(idOrPrefix: string): Promise<void> {
     const id = this.#o.records.find(idOrPrefix)?.id;
     if (id === undefined) return;
+    await this.#o.shims.met(id);
     const removed = await this.#o.locks.hold(id, async () => {
       if (!(await this.#stop(id))) return false;
       this.#o.records.update(id, { state: 'removing' });
@@ -139,6 +140,7 @@ export class Sandboxes {
   /** The process that stands for it has ended, though nobody asked it to: nothing can be made in it any more. */
   ended(id: string): void {
     const record = this.#o.records.get(id);
+    if (record?.state === 'creating') this.#endedEarly.add(id);
     if (record?.state !== 'ready' || record.stopping) return;
     this.#o.log.warn({ sandbox: id }, 'the process that holds the namespaces of a pod has ended');
     this.#o.records.update(id, { state: 'notready', pid: 0 });
@@ -161,12 +163,22 @@ export class Sandboxes {
     this.#o.events.tell('stopped', id, id);
   }
 
+  /** Ends a shim that is being started, or was, for a pod that is not to be. */
+  async #abandon(id: string, starting: Promise<PodShim>): Promise<void> {
+    const shim = await starting.catch(() => undefined);
+    this.#o.shims.letGo(id);
+    await shim?.shutdown().catch(() => undefined);
+    await this.#o.starter.cleanUpAbandoned(id);
+  }
+
   async #make(record: SandboxRecord, starting: Promise<PodShim>, undo: UndoStack): Promise<void> {
     const { id, config, netnsPath, hostname } = record;
     const { files, network, records } = this.#o;
     records.put(record);
     undo.add('record', () => records.delete(id));
     undo.add('files', () => files.remove(id));
+    // What tells how to find the shim is among the files.
+    undo.add('shim, before its files', () => this.#abandon(id, starting));
     await files.write(record);
     files.makeNetwork(record);
     undo.add('network', () => this.#releaseNetwork(record));
@@ -182,6 +194,9 @@ export class Sandboxes {
     if (up.status === 'rejected') throw up.reason as Error;
     const ips = attached.value?.ips ?? [];
     if (ips.length > 0) await files.writeHosts(record, ips);
+    if (this.#o.shims.find(id) === undefined || this.#endedEarly.delete(id)) {
+      throw new RpcError(Code.Unavailable, `the shim of the new pod ${id} has ended already: its log may say why`);
+    }
     records.put({
       ...record,
       state: 'ready',
@@ -199,19 +214,23 @@ export class Sandboxes {
     if (record === undefined || record.state === 'creating') return false;
     if (record.state === 'notready' && record.shim === null && record.networkReleased) return true;
     this.#o.records.update(id, { stopping: true });
-    await this.#o.shims.met(id);
     const containers = this.#o.containerRecords.ofSandbox(id);
     try {
       await Promise.all(containers.map((one) => this.#o.containers.stop(one.id, 0)));
       await Promise.all(containers.map((one) => this.#o.containers.releaseTask(one.id)));
     } catch (error) {
-      // A shim that hangs must not keep its pod from going.
-      if (!isRpcError(error, Code.Unavailable, Code.DeadlineExceeded)) throw error;
+      // A shim that hangs, or a runtime that is broken, must not keep a pod from going.
+      if (!isRpcError(error)) throw error;
       this.#o.log.warn({ sandbox: id, err: error }, 'the shim of a pod does not do what it is told: it is killed');
       await this.#loseShim(id);
     }
     await Promise.all(containers.map((one) => this.#o.taskEvents.settle(one.id)));
-    await Promise.all([this.#endShim(this.#o.records.get(id) ?? record), this.#releaseNetwork(record)]);
+    const [, released] = await Promise.allSettled([
+      this.#endShim(this.#o.records.get(id) ?? record).then(() => this.#o.records.update(id, { shim: null, pid: 0 })),
+      this.#releaseNetwork(record),
+    ]);
+    // Whoever has asked asks again.
+    if (released.status === 'rejected') throw released.reason as Error;
     const wasReady = record.state === 'ready';
     this.#o.records.update(id, {
       state: record.state === 'removing' ? 'removing' : 'notready',
@@ -236,7 +255,6 @@ export class Sandboxes {
     await this.#o.starter.cleanUp(info);
   }
 
-  /** A network that cannot be given back now (its plugin is missing, say) must not keep the pod from going. */
   async #releaseNetwork({ id, netnsPath, networkReleased }: SandboxRecord): Promise<void> {
     if (netnsPath === '' || networkReleased) return;
     await this.#o.network.detach(id, netnsPath);

@@ -3,7 +3,7 @@ import { events, fromTimestamp, holds, packAny, type protobuf, toTimestamp } fro
 import { aboutTasks, type EventJournal } from '../events/index.ts';
 import type { Store } from '../store/index.ts';
 import type { ShimEvent } from '../tasks/index.ts';
-import { type ContainerRecord, isAlive } from './container-record.ts';
+import { type ContainerRecord, isAlive, untold } from './container-record.ts';
 import type { ContainerRecords } from './container-records.ts';
 import type { PodEvents } from './pod-events.ts';
 import type { SandboxRecords } from './sandbox-records.ts';
@@ -54,6 +54,7 @@ export class TaskEvents {
   take({ namespace, topic, at, event, sequence }: ShimEvent): void {
     const decoded = decode(event);
     if (decoded === undefined) {
+      // Refusing it would have it sent again for ever, and what comes after it never.
       this.#o.log.warn({ topic, type: event.typeUrl }, 'a shim tells of something unknown; it is passed over');
       return;
     }
@@ -62,12 +63,12 @@ export class TaskEvents {
     const sandboxId = record?.sandboxId ?? containerId;
     // A container that is not there any more was told of to its end.
     if (record === undefined && this.#o.sandboxes.get(sandboxId) === undefined) return;
-    if (record !== undefined && isToldAlready(record, decoded)) return;
+    if (record !== undefined && (isToldAlready(record, decoded) || isOfAttemptBefore(record, decoded))) return;
     const isNew = this.#o.store.transaction(() => {
       const origin = sequence === undefined ? undefined : { sandboxId, sequence };
       const number = this.#o.journal.append({ at, namespace, topic, event, containerId, sandboxId }, origin);
       if (number === undefined) return false;
-      if (record !== undefined) this.#o.containers.put(withEvent(record, decoded));
+      if (record !== undefined) this.#o.containers.put(withEvent(record, decoded, at));
       return true;
     });
     if (isNew && decoded.kind === 'exit') this.#tellEnd(record, sandboxId);
@@ -108,7 +109,7 @@ export class TaskEvents {
     if (record === undefined) return;
     this.#o.store.transaction(() => {
       this.#tellRest(record, { exitStatus: record.exitCode, exitedAt: BigInt(Date.now()) * 1_000_000n });
-      this.#o.containers.update(id, { told: { create: false, exit: false, delete: false } });
+      this.#o.containers.update(id, { told: untold });
     });
   }
 
@@ -157,26 +158,34 @@ export class TaskEvents {
 interface Decoded {
   readonly containerId: string;
   /** Of the container's first process; what happens to an exec is `other`. */
-  readonly kind: 'create' | 'exit' | 'delete' | 'oom' | 'other';
+  readonly kind: 'create' | 'start' | 'exit' | 'delete' | 'oom' | 'other';
+  /** Of what has ended; 0 where it does not matter. */
+  readonly pid: number;
   readonly exit: Exit | undefined;
 }
 
 function decode(event: protobuf.Any): Decoded | undefined {
   const codec = aboutTasks.find((one) => holds(event, one));
   if (codec === undefined) return undefined;
-  const message = codec.decode(event.value);
+  let message: { containerId: string };
+  try {
+    message = codec.decode(event.value);
+  } catch {
+    return undefined;
+  }
   const { containerId } = message;
   if (codec.typeName === events.TaskExit.typeName) {
-    const { id, exitStatus, exitedAt } = message as events.TaskExit;
+    const { id, pid, exitStatus, exitedAt } = message as events.TaskExit;
     const exit = { exitStatus, exitedAt: fromTimestamp(exitedAt) ?? 0n };
-    return { containerId, kind: id === containerId ? 'exit' : 'other', exit };
+    return { containerId, kind: id === containerId ? 'exit' : 'other', pid, exit };
   }
   const kind = kindOf(codec.typeName, message);
-  return { containerId, kind, exit: undefined };
+  return { containerId, kind, pid: 0, exit: undefined };
 }
 
 function kindOf(typeName: string, message: object): Decoded['kind'] {
   if (typeName === events.TaskCreate.typeName) return 'create';
+  if (typeName === events.TaskStart.typeName) return 'start';
   if (typeName === events.TaskOOM.typeName) return 'oom';
   // The id of an exec that was deleted; shims leave it out, or repeat the container's, for the container itself.
   const { id, containerId } = message as events.TaskDelete;
@@ -188,8 +197,14 @@ function isToldAlready({ told }: ContainerRecord, { kind }: Decoded): boolean {
   return kind === 'create' || kind === 'exit' || kind === 'delete' ? told[kind] : false;
 }
 
-function withEvent(record: ContainerRecord, { kind, exit }: Decoded): ContainerRecord {
+/** The end of a process that an earlier, undone start has made. */
+function isOfAttemptBefore(record: ContainerRecord, { kind, pid }: Decoded): boolean {
+  return kind === 'exit' && record.pid !== 0 && pid !== 0 && pid !== record.pid;
+}
+
+function withEvent(record: ContainerRecord, { kind, exit }: Decoded, at: bigint): ContainerRecord {
   if (kind === 'oom') return { ...record, oomKilled: true };
+  if (kind === 'start') return record.startedAt > 0n || !isAlive(record) ? record : { ...record, startedAt: at };
   if (kind === 'other') return record;
   const told = { ...record.told, [kind]: true };
   if (exit === undefined || !isAlive(record)) return { ...record, told };

@@ -33,7 +33,9 @@ export class BerthPodShim extends TaskShim {
   }
 
   async sandboxEnded(): Promise<void> {
-    await this.connection.call(sandboxV1, 'WaitSandbox', { sandboxId: this.info.id }, { timeoutMs: undefined });
+    await this.askAgain(() =>
+      this.connection.call(sandboxV1, 'WaitSandbox', { sandboxId: this.info.id }, { timeoutMs: undefined }),
+    );
   }
 
   async stopSandbox(timeoutSeconds: number): Promise<void> {

@@ -11,6 +11,7 @@ export {
   runtimeNamed,
 } from './runtimes.ts';
 export type { CleanedUp, LostContainer } from './shim-cleanup.ts';
+export { isRunning } from './process-identity.ts';
 export type { Exit } from './shim-command.ts';
 export type { ShimInfo } from './shim-info.ts';
 export { Shims, type ShimsOptions } from './shims.ts';

@@ -154,6 +154,7 @@ export class Shims {
    */
   async cleanUp(info: ShimInfo, containers: readonly LostContainer[] = []): Promise<CleanedUp | undefined> {
     for (const shim of this.#open) if (shim.info.id === info.id) await shim.disconnect();
+    this.#own.delete(info.id);
     return await this.#cleanup.run(info, containers);
   }
 

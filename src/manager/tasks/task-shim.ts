@@ -128,11 +128,15 @@ export abstract class TaskShim implements PodShim {
   }
 
   async wait(id: string, execId = '', signal?: AbortSignal): Promise<Exit> {
+    return exitOf(await this.askAgain(() => this.task('Wait', { id, execId }, { timeoutMs: undefined, signal })));
+  }
+
+  /** A call that only waits is made again through the connection that is made anew, if the shim lives. */
+  protected async askAgain<T>(call: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
-        return exitOf(await this.task('Wait', { id, execId }, { timeoutMs: undefined, signal }));
+        return await call();
       } catch (error) {
-        // It is asked again through the connection that is made anew, if the shim lives.
         if (!isRpcError(error, Code.Unavailable) || !this.isOpen) throw error;
         await sleep(askAgainMs, undefined, { ref: false });
       }
