@@ -116,7 +116,8 @@ export class Recovery {
   }
 
   async #keepTrying(id: string): Promise<void> {
-    for (const deadline = Date.now() + hungMs; !this.#closed; await pause()) {
+    const deadline = Date.now() + hungMs;
+    while (!this.#closed) {
       const record = this.#o.sandboxRecords.get(id);
       if (record === undefined || record.shim === null) return;
       try {
@@ -125,11 +126,13 @@ export class Recovery {
         await this.#finishPod(id);
         return;
       } catch (error) {
-        if (isRunning(record.shim) && Date.now() < deadline) continue;
-        this.#o.log.error({ sandbox: id, err: error }, 'the shim of a pod is given up');
-        await this.#giveUp(id);
-        return;
+        if (!isRunning(record.shim) || Date.now() > deadline) {
+          this.#o.log.error({ sandbox: id, err: error }, 'the shim of a pod is given up');
+          await this.#giveUp(id);
+          return;
+        }
       }
+      await sleep(againMs, undefined, { ref: false });
     }
   }
 
@@ -176,7 +179,7 @@ export class Recovery {
   }
 
   async #learnLater(record: ContainerRecord, shim: PodShim): Promise<void> {
-    await pause();
+    await sleep(againMs, undefined, { ref: false });
     if (this.#closed || !shim.isOpen) return;
     await this.#quietly('learn about a container', record.id, () => this.#learn(record, shim));
   }
@@ -218,8 +221,4 @@ export class Recovery {
       this.#o.log.error({ id, err: error }, `recovery: cannot ${what}`);
     }
   }
-}
-
-async function pause(): Promise<void> {
-  await sleep(againMs, undefined, { ref: false });
 }
