@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LevelWithSilent, Logger } from 'pino';
 import { GrpcServer } from '../grpc/index.ts';
@@ -45,6 +45,8 @@ import { Store } from './store/index.ts';
 import { resolveRuntimes, runtimeNamed, ShimEventsServer, Shims } from './tasks/index.ts';
 
 const folderMode = 0o711;
+/** What containers have made, setuid programs and devices among it, is for no other user of the machine. */
+const privateMode = 0o700;
 
 /** What main has made ready. */
 export interface DaemonOptions {
@@ -79,8 +81,10 @@ export interface RunningDaemon {
 export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon> {
   const { config, native, addon, log, shimBinary, environment } = options;
   const layout = new Layout(config.root, config.state);
-  for (const folder of [layout.sandboxes, layout.namespaces, layout.bundles, layout.writableLayers]) {
-    mkdirSync(folder, { recursive: true, mode: folderMode });
+  for (const folder of [layout.sandboxes, layout.namespaces]) mkdirSync(folder, { recursive: true, mode: folderMode });
+  for (const folder of [layout.bundles, layout.writableLayers]) {
+    mkdirSync(folder, { recursive: true, mode: privateMode });
+    chmodSync(folder, privateMode);
   }
   const host = detectHost({ cgroupDriver: config.cgroups.driver, seccompProfile: config.security.seccompProfile });
   const systemdCgroup = host.cgroup.driver === 'systemd';

@@ -221,7 +221,8 @@ void sink_consume(struct pump *, struct output *, const unsigned char *, size_t)
 /* Writes to a FIFO or FD sink: bytes taken, -EAGAIN, -EPIPE, …. Does not change the output. */
 ssize_t sink_write(struct output *, const unsigned char *, size_t);
 void sink_failed(struct pump *, struct output *, int error);
-int file_open(const char *path);
+/* Opens the file of a FILE or CRI sink for appending: a descriptor or -errno. */
+int file_open(const struct output *);
 /* Writes all of it, or what fits up to the end of a line (if whole_lines). 0 or -errno. */
 int file_write(struct pump *, struct output *, const unsigned char *, size_t, bool whole_lines);
 

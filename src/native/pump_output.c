@@ -137,7 +137,7 @@ int pump_output_reopen(struct pump *p, uint32_t id) {
     if (o != NULL && o->kind != PUMP_SINK_FILE && o->kind != PUMP_SINK_CRI) {
         rc = -EINVAL;
     } else if (o != NULL) {
-        rc = file_open(o->path);
+        rc = file_open(o);
         if (rc >= 0) {
             slot_close(p, &o->sink);
             o->sink.fd = rc;

@@ -28,9 +28,11 @@ static int fifo_open_for_writing(const char *path) {
     return result;
 }
 
-int file_open(const char *path) {
+int file_open(const struct output *o) {
+    /* A pod that can write where its log is must not have us write elsewhere. A file that a person names may be a link. */
+    int follow = o->kind == PUMP_SINK_CRI ? O_NOFOLLOW : 0;
     /* O_NONBLOCK only keeps a FIFO that somebody put there from stopping the loop. */
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+    int fd = open(o->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | follow, 0640);
     return fd < 0 ? -errno : fd;
 }
 
@@ -51,7 +53,7 @@ int sink_open(struct pump *p, struct output *o) {
     if (o->kind == PUMP_SINK_FIFO)
         fd = fifo_open_for_writing(o->path);
     else if (o->kind == PUMP_SINK_FILE || o->kind == PUMP_SINK_CRI)
-        fd = file_open(o->path);
+        fd = file_open(o);
     if (fd < -1)
         return fd;
     if (fd >= 0)
@@ -109,7 +111,7 @@ static void rotate(struct pump *p, struct output *o) {
             struct output *other = (struct output *)u;
             if (!same_file_sink(u, o) || other->sink.fd < 0)
                 continue;
-            int fd = file_open(o->path);
+            int fd = file_open(other);
             if (fd < 0)
                 continue; /* it goes on with the renamed file: nothing is lost */
             close(other->sink.fd);

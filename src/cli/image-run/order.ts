@@ -83,10 +83,32 @@ export function orderOf(
       mounts: options.volume.map(mount),
       workingDir: options.workdir ?? '',
       logPath: '0.log',
-      linux: { securityContext: { namespaceOptions, privileged, ...userOf(options.user) } },
+      linux: {
+        securityContext: { namespaceOptions, ...userOf(options.user), ...(privileged ? { privileged } : confinement) },
+      },
     },
   };
 }
+
+/** What kubelet asks for with each container, and nobody else would for one that is run by hand. */
+const confinement: Init<cri.LinuxContainerSecurityContext> = {
+  seccomp: { profileType: cri.SecurityProfile_ProfileType.RuntimeDefault },
+  maskedPaths: [
+    '/proc/asound',
+    '/proc/acpi',
+    '/proc/kcore',
+    '/proc/keys',
+    '/proc/latency_stats',
+    '/proc/timer_list',
+    '/proc/timer_stats',
+    '/proc/sched_debug',
+    '/proc/scsi',
+    '/proc/interrupts',
+    '/sys/firmware',
+    '/sys/devices/virtual/powercap',
+  ],
+  readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
+};
 
 function variable(
   text: string,

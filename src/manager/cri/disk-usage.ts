@@ -1,4 +1,4 @@
-import { lstat, readdir } from 'node:fs/promises';
+import { lstat, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -6,6 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const freshMs = 10_000;
 /** Who asks waits no longer: a container can have any number of files. */
 const waitMs = 300;
+/** A walk ends there: others have their turn, and one container's files are told of as: at least so many. */
+const mostWalkMs = 10_000;
+const mostInodes = 1_000_000;
 /** How many walks go on at once. */
 const lanes = 2;
 const blockBytes = 512;
@@ -57,24 +60,37 @@ function nowNanoseconds(): bigint {
   return BigInt(Date.now()) * 1_000_000n;
 }
 
+/** What there is, or, of a folder that takes too long, what was found of it by then. */
 async function measure(folder: string): Promise<DiskUsage> {
+  const deadline = performance.now() + mostWalkMs;
+  const linked = new Set<string>();
   let bytes = 0n;
   let inodes = 0n;
-  const seen = new Set<string>();
-  const visit = async (path: string): Promise<void> => {
+  const todo = [folder];
+  for (let path = todo.pop(); path !== undefined; path = todo.pop()) {
+    if (inodes >= mostInodes || performance.now() > deadline) break;
     const stat = await lstat(path, { bigint: true }).catch(() => undefined);
     // It went away meanwhile.
-    if (stat === undefined) return;
-    const key = `${stat.dev}:${stat.ino}`;
+    if (stat === undefined) continue;
     if (stat.nlink > 1n && !stat.isDirectory()) {
-      if (seen.has(key)) return;
-      seen.add(key);
+      const key = `${stat.dev}:${stat.ino}`;
+      if (linked.has(key)) continue;
+      linked.add(key);
     }
     bytes += stat.blocks * BigInt(blockBytes);
     inodes += 1n;
-    if (!stat.isDirectory()) return;
-    for (const name of await readdir(path).catch(() => [] as string[])) await visit(join(path, name));
-  };
-  await visit(folder);
+    if (stat.isDirectory()) await list(path, todo);
+  }
   return { at: nowNanoseconds(), bytes, inodes };
+}
+
+async function list(folder: string, into: string[]): Promise<void> {
+  try {
+    for await (const { name } of await opendir(folder)) {
+      into.push(join(folder, name));
+      if (into.length >= mostInodes) return;
+    }
+  } catch {
+    // It went away meanwhile.
+  }
 }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, realpath, rm } from 'node:fs/promises';
+import { mkdir, realpath, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { isSystemError, type NativeAddon, unmountAllUnder } from '../../linux/index.ts';
@@ -9,6 +9,7 @@ import type { Layout } from './layout.ts';
 const run = promisify(execFile);
 const sharedFolderMode = 0o755;
 const copyDeadlineMs = 120_000;
+const removeDeadlineMs = 600_000;
 
 /** A folder that stands in for a VOLUME of the image. */
 export interface Volume {
@@ -65,7 +66,7 @@ export class ContainerRootfs {
     const writable = this.#layout.writableLayer(id);
     unmountAllUnder(bundle, this.#native);
     unmountAllUnder(writable, this.#native);
-    await Promise.all([rm(bundle, { recursive: true, force: true }), rm(writable, { recursive: true, force: true })]);
+    await Promise.all([removeTree(bundle), removeTree(writable)]);
   }
 
   /** Copies what the image has where its volumes are, through a view of the whole image that is there only meanwhile. */
@@ -74,13 +75,13 @@ export class ContainerRootfs {
     await mkdir(view, { mode: 0o711 });
     const empty = join(this.#layout.writableLayer(id), 'work');
     const lower = [...layers, ...(layers.length === 1 ? [empty] : [])].join(':');
-    this.#native.mount('overlay', view, 'overlay', ['ro', `lowerdir=${lower}`]);
+    this.#native.mount('overlay', view, 'overlay', ['ro', 'nosuid', 'nodev', 'noexec', `lowerdir=${lower}`]);
     try {
       for (const { hostPath, containerPath } of volumes) await copyVolume(view, containerPath, hostPath);
     } finally {
       unmountAllUnder(view, this.#native);
     }
-    await rm(view, { recursive: true });
+    await rmdir(view);
   }
 }
 
@@ -93,5 +94,15 @@ async function copyVolume(view: string, containerPath: string, hostPath: string)
     await run('cp', ['--archive', '--no-target-directory', '--', source, hostPath], { timeout: copyDeadlineMs });
   } catch (error) {
     if (!isSystemError(error, 'ENOENT', 'ENOTDIR')) throw error;
+  }
+}
+
+/** A container can make folders that are deeper than a path is long, which Node cannot remove. */
+async function removeTree(path: string): Promise<void> {
+  try {
+    await rm(path, { recursive: true, force: true });
+  } catch (error) {
+    if (!isSystemError(error, 'ENAMETOOLONG', 'EMFILE', 'ENOTEMPTY')) throw error;
+    await run('rm', ['-rf', '--one-file-system', '--', path], { timeout: removeDeadlineMs });
   }
 }

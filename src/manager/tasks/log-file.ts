@@ -1,6 +1,11 @@
+import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 
 const mode = 0o640;
+
+const { O_APPEND, O_CREAT, O_NOFOLLOW, O_WRONLY } = constants;
+/** A pod that can write where its log is must not have us write elsewhere. */
+const flags = O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW;
 
 /** A file that is only appended to, one piece after the other, and that can be opened anew after it was renamed. */
 export class LogFile {
@@ -19,14 +24,14 @@ export class LogFile {
   append(bytes: Buffer): Promise<void> {
     return this.#next(async () => {
       if (bytes.length === 0) return;
-      this.#file ??= await open(this.#path, 'a', mode);
+      this.#file ??= await open(this.#path, flags, mode);
       await this.#file.appendFile(bytes);
     });
   }
 
   /** Makes the file if it is not there. @throws SystemError */
   async make(): Promise<void> {
-    this.#file ??= await open(this.#path, 'a', mode);
+    this.#file ??= await open(this.#path, flags, mode);
   }
 
   /** When it resolves the next piece is certain to go to the file that has the name then. */
@@ -34,7 +39,7 @@ export class LogFile {
     return this.#next(async () => {
       await this.#file?.close();
       this.#file = undefined;
-      this.#file = await open(this.#path, 'a', mode);
+      this.#file = await open(this.#path, flags, mode);
     });
   }
 
