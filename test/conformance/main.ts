@@ -77,7 +77,10 @@ async function main(): Promise<void> {
   }
   for (const problem of problems) say(`PROBLEM ${problem}`);
   if (problems.length > 0) say(`not conforming: ${problems.length} problems`);
-  const total = count(tests);
+  const isKnownGap = ({ name, outcome }: Test) => outcome === 'failed' && gaps.some((gap) => gap.test === name);
+  const known = tests.filter(isKnownGap).length;
+  if (known > 0) say(`${known} known gaps, which known-gaps.json explains, are not counted below`);
+  const total = count(tests.filter((test) => !isKnownGap(test)));
   say(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
   if (problems.length > 0 || total.passed === 0) process.exitCode = 1;
 }
