@@ -96,6 +96,13 @@ test('an archive that is none, or damaged, or cut off, leaves nothing behind', a
     load(tarArchive([{ name: 'manifest.json', content: '[{"Config":"../../etc/passwd","Layers":["x"]}]' }])),
     fails(Code.InvalidArgument, /lacks/),
   );
+  const dockerList = (list: unknown) => load(tarArchive([{ name: 'manifest.json', content: JSON.stringify(list) }]));
+  const layers = Array.from({ length: 600 }, () => 'manifest.json');
+  await assert.rejects(
+    dockerList([{ Config: 'manifest.json', Layers: layers }]),
+    fails(Code.InvalidArgument, /more than 512 layers/),
+  );
+  await assert.rejects(dockerList(layers), fails(Code.InvalidArgument, /more than 100 images/));
   async function* breaking(): AsyncGenerator<Buffer> {
     yield await Promise.resolve(whole.subarray(0, 1000));
     throw new Error('the caller is gone');

@@ -261,6 +261,25 @@ test('no layer writes outside of its folder', async () => {
   assert.equal(mode(join(root, '..', '..')) & 0o077, 0, 'no other user gets to what is set-id in it');
 });
 
+test('a hard link to a lower layer that lies behind a link stays inside of its layer', async () => {
+  await using bed = await ImageBed.open({ registry: false });
+  const victim = join(bed.folder, 'victim');
+  mkdirSync(victim, { mode: 0o755 });
+  const [, upper = ''] = await unpacked(
+    bed,
+    [{ name: 'payload', content: 'evil' }],
+    [
+      { name: `${victim}/`, mode: 0o755 },
+      { name: 'a', type: '2', target: victim },
+      { name: 'a/evil', type: '1', target: 'payload' },
+      { name: 'a/implied/evil', type: '1', target: 'payload' },
+    ],
+  );
+  assert.deepEqual(readdirSync(victim), []);
+  assert.equal(readFileSync(join(upper, victim, 'evil'), 'utf8'), 'evil');
+  assert.equal(lstatSync(join(upper, 'payload')).nlink, 3);
+});
+
 test('a tree that is deeper than a path is long is unpacked and removed', async () => {
   await using bed = await ImageBed.open({ registry: false });
   const name = 'd'.repeat(200);

@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Code, RpcError } from '../../grpc/index.ts';
 import { unlinkQuietly } from '../../linux/index.ts';
 import { checkDigest } from './document.ts';
 import { digestOf, hexOf, isDigest } from './digest.ts';
@@ -35,8 +36,18 @@ export class Blobs {
     return (await stat(this.path(digest))).size;
   }
 
-  /** A small one. @throws RpcError DATA_LOSS when it is damaged; it is removed then */
-  async read(digest: string): Promise<Buffer> {
+  /**
+   * A small one.
+   * @param mostBytes one with more is not read: it may be a layer that something calls a document
+   * @throws RpcError FAILED_PRECONDITION when it is larger; DATA_LOSS when it is damaged; it is removed then
+   */
+  async read(digest: string, mostBytes: number): Promise<Buffer> {
+    const size = await this.size(digest);
+    if (size > mostBytes)
+      throw new RpcError(
+        Code.FailedPrecondition,
+        `the blob ${digest} has ${size} bytes: it is no document of an image`,
+      );
     const content = await readFile(this.path(digest));
     try {
       checkDigest(content, digest, `the blob ${digest}`);

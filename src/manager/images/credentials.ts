@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Code, RpcError } from '../../grpc/index.ts';
@@ -24,7 +25,7 @@ interface Entry {
 
 /**
  * The file with credentials for skopeo (containers-auth.json(5)), in a folder that is the caller's to remove; undefined when there are
- * none to give. They are those of the configured file and, for the one repository, the caller's.
+ * none to give. It is the configured file; a caller's own credentials come with no more of it than what is for the same registry.
  * @throws RpcError INVALID_ARGUMENT, UNIMPLEMENTED
  */
 export function writeAuthFile(
@@ -35,7 +36,7 @@ export function writeAuthFile(
 ): string | undefined {
   const entry = entryFor(reference, credentials);
   if (entry === undefined) return configured === '' ? undefined : configured;
-  const auths = { ...configuredAuths(configured), [reference.name]: entry };
+  const auths = { ...configuredAuths(configured, reference.registry), [reference.name]: entry };
   const path = join(folder, 'auth.json');
   writeFileSync(path, JSON.stringify({ auths }), { mode: 0o600, flag: 'wx' });
   return path;
@@ -43,9 +44,10 @@ export function writeAuthFile(
 
 /** Tells callers apart without keeping what they know: whoever joins a pull must have the same credentials. */
 export function credentialsKey(c: Credentials): string {
-  return JSON.stringify(
-    [c.username, c.password, c.auth, c.identityToken, c.registryToken, c.serverAddress].map((field) => field ?? ''),
-  );
+  const fields = [c.username, c.password, c.auth, c.identityToken, c.registryToken, c.serverAddress];
+  return createHash('sha256')
+    .update(JSON.stringify(fields.map((field) => field ?? '')))
+    .digest('hex');
 }
 
 function entryFor(reference: Reference, c: Credentials): Entry | undefined {
@@ -78,8 +80,8 @@ function hostOf(serverAddress: string): string {
   return host === 'index.docker.io' || host === 'registry-1.docker.io' ? 'docker.io' : host;
 }
 
-function configuredAuths(path: string): Record<string, unknown> {
+function configuredAuths(path: string, registry: string): Record<string, unknown> {
   if (path === '') return {};
   const { auths } = JSON.parse(readFileSync(path, 'utf8')) as { auths?: Record<string, unknown> };
-  return auths ?? {};
+  return Object.fromEntries(Object.entries(auths ?? {}).filter(([name]) => hostOf(name) === registry));
 }

@@ -31,7 +31,7 @@ export interface ConfigDocument {
 /** Manifests and indexes beyond this are refused, as registries do. */
 export const mostManifestBytes = 4 * 1024 * 1024;
 export const mostConfigBytes = 8 * 1024 * 1024;
-const mostLayers = 512;
+export const mostLayers = 512;
 
 type Fields = Record<string, unknown>;
 

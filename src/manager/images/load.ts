@@ -6,6 +6,7 @@ import type { Blobs } from './blobs.ts';
 import {
   chooseManifest,
   mostConfigBytes,
+  mostLayers,
   mostManifestBytes,
   parseManifest,
   type Descriptor,
@@ -43,7 +44,8 @@ export class Load {
   readonly #scratch: string;
   readonly #signal: AbortSignal;
   readonly #progress: Progress;
-  #files: ExtractedFile[] = [];
+  #byName = new Map<string, ExtractedFile>();
+  #byDigest = new Map<string, ExtractedFile>();
 
   /** @param scratch a folder of its own, which the caller removes */
   constructor(parts: LoadParts, o: { scratch: string; signal: AbortSignal; progress: Progress }) {
@@ -60,9 +62,11 @@ export class Load {
       failure = error;
     });
     try {
-      this.#files = await this.#parts.unpackers.extract({ kind: 'extract', folder: this.#scratch }, archive, {
+      const files = await this.#parts.unpackers.extract({ kind: 'extract', folder: this.#scratch }, archive, {
         signal: this.#signal,
       });
+      this.#byName = new Map(files.map((file) => [file.name, file]));
+      this.#byDigest = new Map(files.map((file) => [file.digest, file]));
     } catch (error) {
       if (failure !== undefined) throw failure;
       if (!(error instanceof TaskFailure) || error.failure !== 'malformed')
@@ -79,7 +83,7 @@ export class Load {
     }
     const found = index !== undefined ? await this.#ofOci(index) : await this.#ofDocker(list as ExtractedFile);
     const images: StoredImage[] = [];
-    for (const image of found.slice(0, mostImages)) images.push(await this.#take(image));
+    for (const image of found) images.push(await this.#take(image));
     return images;
   }
 
@@ -101,6 +105,7 @@ export class Load {
     const raw = await this.#read(index, mostManifestBytes);
     const top = parseManifest(raw, 'index.json of the archive');
     if (top.kind !== 'index') throw new RpcError(Code.InvalidArgument, 'index.json of the archive is no index');
+    checkCount(top.manifests);
     const images: Found[] = [];
     for (const entry of top.manifests) {
       const tags = tagsOf([
@@ -126,15 +131,20 @@ export class Load {
     const malformed = new RpcError(Code.InvalidArgument, 'manifest.json of the archive is not what docker save writes');
     const entries = parseJson(await this.#read(list, mostManifestBytes));
     if (!Array.isArray(entries)) throw malformed;
+    checkCount(entries);
     const images: Found[] = [];
     for (const entry of entries as unknown[]) {
       const { Config: config, Layers: layers, RepoTags: tags } = (entry ?? {}) as Record<string, unknown>;
       if (typeof config !== 'string' || !isTexts(layers)) throw malformed;
+      if (layers.length > mostLayers)
+        throw new RpcError(Code.InvalidArgument, `an image of the archive has more than ${mostLayers} layers`);
+      const described: Omit<Descriptor, 'annotations'>[] = [];
+      for (const name of layers) described.push(await this.#describeLayer(name));
       const document = {
         schemaVersion: 2,
         mediaType: manifestType,
         config: this.#describe(config, 'application/vnd.oci.image.config.v1+json'),
-        layers: await Promise.all(layers.map((name) => this.#describeLayer(name))),
+        layers: described,
       };
       const raw = Buffer.from(JSON.stringify(document));
       const manifestDigest = await this.#parts.blobs.put(raw, this.#scratch);
@@ -146,7 +156,7 @@ export class Load {
 
   async #describeLayer(name: string): Promise<Omit<Descriptor, 'annotations'>> {
     const file = this.#named(name);
-    const magic = file === undefined ? Buffer.alloc(0) : await firstBytes(join(this.#scratch, file.file), 4);
+    const magic = file === undefined ? Buffer.alloc(4) : await firstBytes(join(this.#scratch, file.file), 4);
     const suffix = magic.readUInt16BE(0) === 0x1f8b ? '+gzip' : magic.readUInt32LE(0) === 0xfd2fb528 ? '+zstd' : '';
     return this.#describe(name, `application/vnd.oci.image.layer.v1.tar${suffix}`);
   }
@@ -158,12 +168,12 @@ export class Load {
   }
 
   #named(name: string): ExtractedFile | undefined {
-    return this.#files.find((file) => file.name === name);
+    return this.#byName.get(name);
   }
 
   /** The archive's file with that content; one that has the digest as its name and other content is damaged. */
   #withDigest(digest: string, what: string): ExtractedFile {
-    const found = this.#files.find((file) => file.digest === digest);
+    const found = this.#byDigest.get(digest);
     if (found !== undefined) return found;
     const named = this.#named(`blobs/${digest.replace(':', '/')}`);
     if (named !== undefined)
@@ -177,7 +187,7 @@ export class Load {
       () => false,
     );
     return isOurs
-      ? await this.#parts.blobs.read(digest)
+      ? await this.#parts.blobs.read(digest, mostBytes)
       : await this.#read(this.#withDigest(digest, 'the archive'), mostBytes);
   }
 
@@ -202,6 +212,11 @@ export class Load {
     const { file } = this.#withDigest(digest, what);
     await blobs.adopt(join(this.#scratch, file), digest);
   }
+}
+
+function checkCount(images: readonly unknown[]): void {
+  if (images.length > mostImages)
+    throw new RpcError(Code.InvalidArgument, `the archive has more than ${mostImages} images: save fewer at once`);
 }
 
 function isTexts(value: unknown): value is string[] {

@@ -3,13 +3,23 @@ import { join } from 'node:path';
 import { Code, RpcError } from '../../grpc/index.ts';
 import type { Blobs } from './blobs.ts';
 import { digestOf } from './digest.ts';
-import { checkDigest, chooseManifest, type Descriptor, type Manifest, parseManifest } from './document.ts';
+import {
+  checkDigest,
+  chooseManifest,
+  type Descriptor,
+  type Manifest,
+  mostConfigBytes,
+  mostManifestBytes,
+  parseManifest,
+} from './document.ts';
 import { type ImageContent, imageContent, storedImage, unpackAll } from './image-content.ts';
 import type { Layers } from './layers.ts';
 import type { Progress } from './progress.ts';
 import type { StoredImage } from './record.ts';
 import { type Reference, referenceText } from './reference.ts';
 import type { Access, Skopeo } from './skopeo.ts';
+import { DiskRoom } from './unpack/disk-room.ts';
+import { DiskNearlyFull } from './unpack/errors.ts';
 import type { Unpackers } from './unpackers.ts';
 
 export interface PullParts {
@@ -102,11 +112,11 @@ export class Pull {
   ): Promise<ImageContent> {
     const { blobs, layers, skopeo, unpackers } = this.#parts;
     const manifest = given ?? (await this.#manifest(source, digest));
-    arrivals.expect(manifest.layers);
+    arrivals.expect(manifest);
     this.#progress.begin(manifest.layers);
     unpackers.prepare(manifest.layers.length);
     const { config } = manifest;
-    const rawConfig = await this.#document(config.digest, config.size, () => skopeo.config(source, this.#access));
+    const rawConfig = await this.#document(config, mostConfigBytes, () => skopeo.config(source, this.#access));
     const content = imageContent(manifest, rawConfig, source);
     this.#parts.pin(content.chainIds);
     const whenBlob = async (index: number) => {
@@ -125,20 +135,24 @@ export class Pull {
 
   async #manifest(source: string, digest: string): Promise<Manifest> {
     const { skopeo } = this.#parts;
-    const raw = await this.#document(digest, undefined, () => skopeo.manifest(source, this.#access));
+    const raw = await this.#document({ digest }, mostManifestBytes, () => skopeo.manifest(source, this.#access));
     const manifest = parseManifest(raw, source);
     if (manifest.kind === 'manifest') return manifest;
     throw new RpcError(Code.FailedPrecondition, `${source}: an index in an index is not supported`);
   }
 
   /** A manifest or configuration: what is here, else what the registry has. */
-  async #document(digest: string, size: number | undefined, fetch: () => Promise<Buffer>): Promise<Buffer> {
+  async #document(
+    { digest, size }: Pick<Descriptor, 'digest'> & Partial<Descriptor>,
+    mostBytes: number,
+    fetch: () => Promise<Buffer>,
+  ): Promise<Buffer> {
     const { blobs } = this.#parts;
     const isHere = await blobs.size(digest).then(
       (found) => size === undefined || found === size,
       () => false,
     );
-    if (isHere) return await blobs.read(digest);
+    if (isHere) return await blobs.read(digest, mostBytes);
     const content = await fetch();
     checkDigest(content, digest, `a part of ${referenceText(this.#reference)}`);
     await blobs.put(content, this.#scratch);
@@ -146,23 +160,31 @@ export class Pull {
   }
 }
 
+const slackBytes = 64 * 1024;
+
 /** Which of the layers' blobs have come. skopeo writes each into a file of its own and renames that when it is whole. */
 class Arrivals {
   readonly #blobs: Blobs;
+  readonly #room: DiskRoom;
   readonly #waiting = new Map<number, { come: () => void; fail: (error: unknown) => void }>();
   #layers: readonly Descriptor[] = [];
+  /** No blob of the image has more bytes. */
+  #mostBytes = Infinity;
+  #bytes = 0;
   #isOver = false;
   #failure: { error: unknown } | undefined;
 
   constructor(blobs: Blobs) {
     this.#blobs = blobs;
+    this.#room = new DiskRoom(blobs.folder);
   }
 
-  expect(layers: readonly Descriptor[]): void {
+  expect({ layers, config }: Manifest): void {
     this.#layers = layers;
+    this.#mostBytes = Math.max(...[...layers, config].map(({ size }) => size)) + slackBytes;
   }
 
-  /** Looks what has come; the sum of all bytes. */
+  /** Looks what has come; the sum of all bytes. @throws RpcError DATA_LOSS when more comes than the manifest promises; RESOURCE_EXHAUSTED */
   look(layout: string, progress: Progress): number {
     for (const [index, { come }] of this.#waiting) {
       if (!this.#isThere(index)) continue;
@@ -170,9 +192,14 @@ class Arrivals {
       come();
     }
     const sizes = partSizes(layout);
+    if (sizes.some((size) => size > this.#mostBytes))
+      throw new RpcError(Code.DataLoss, 'the registry sends more bytes of a blob than the manifest promises');
     progress.downloading(sizes);
     const there = this.#layers.filter((_, index) => this.#isThere(index));
-    return [...sizes, ...there.map(({ size }) => size)].reduce((sum, size) => sum + size, 0);
+    const bytes = [...sizes, ...there.map(({ size }) => size)].reduce((sum, size) => sum + size, 0);
+    this.#take(bytes - this.#bytes);
+    this.#bytes = bytes;
+    return bytes;
   }
 
   async whenThere(index: number): Promise<void> {
@@ -196,6 +223,15 @@ class Arrivals {
     this.#failure = { error };
     for (const { fail } of this.#waiting.values()) fail(error);
     this.#waiting.clear();
+  }
+
+  #take(bytes: number): void {
+    try {
+      this.#room.takeBytes(Math.max(0, bytes));
+    } catch (error) {
+      if (error instanceof DiskNearlyFull) throw new RpcError(Code.ResourceExhausted, error.message, { cause: error });
+      throw error;
+    }
   }
 
   #isThere(index: number): boolean {

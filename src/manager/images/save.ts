@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import type { Blobs } from './blobs.ts';
-import { parseManifest } from './document.ts';
+import { mostManifestBytes, parseManifest } from './document.ts';
 import { hexOf } from './digest.ts';
 import type { StoredImage } from './record.ts';
 import { tarEnd, tarHeader, tarPadding } from './tar-writer.ts';
@@ -15,13 +15,13 @@ export async function* saveImage(
   format: ArchiveFormat,
   blobs: Blobs,
 ): AsyncGenerator<Buffer> {
-  const manifest = parseManifest(await blobs.read(image.manifestDigest), image.manifestDigest);
+  const manifest = parseManifest(await blobs.read(image.manifestDigest, mostManifestBytes), image.manifestDigest);
   if (manifest.kind !== 'manifest') throw new Error(`${image.manifestDigest} is no manifest`);
   const path = (digest: string) => `blobs/sha256/${hexOf(digest)}`;
   const parts = [manifest.config, ...manifest.layers];
   const isOci = format === 'oci-archive';
   if (isOci) {
-    const raw = await blobs.read(image.manifestDigest);
+    const raw = await blobs.read(image.manifestDigest, mostManifestBytes);
     const { mediaType = 'application/vnd.oci.image.manifest.v1+json' } = JSON.parse(raw.toString()) as {
       mediaType?: string;
     };

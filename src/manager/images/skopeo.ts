@@ -15,7 +15,7 @@ export interface CopyOptions extends Access {
   /** An empty folder, for what is under way. */
   layout: string;
   blobs: string;
-  /** Called often; gives a number that differs when there was progress. */
+  /** Called often; gives a number that differs when there was progress. What it throws ends the call. */
   onTick: () => number;
 }
 
@@ -116,7 +116,12 @@ export class Skopeo {
     let progress = 0;
     let moved = performance.now();
     const timer = setInterval(() => {
-      const now = (onTick?.() ?? 0) + bytes + said.length;
+      let now = bytes + said.length;
+      try {
+        now += onTick?.() ?? 0;
+      } catch (error) {
+        stop(error as Error);
+      }
       if (now !== progress) moved = performance.now();
       progress = now;
       if (performance.now() - moved > stallSeconds * 1000) {
@@ -130,8 +135,8 @@ export class Skopeo {
     }, tickMilliseconds);
     try {
       const [code] = (await once(child, 'close')) as [number | null];
-      onTick?.();
       if (failure !== undefined) throw failure;
+      onTick?.();
       if (code !== 0) throw skopeoError(reference, said);
       return Buffer.concat(output);
     } finally {

@@ -23,6 +23,7 @@ export function taskError(error: unknown, what: string): unknown {
     corrupt: Code.DataLoss,
     malformed: Code.FailedPrecondition,
     noSpace: Code.ResourceExhausted,
+    late: Code.DeadlineExceeded,
     internal: Code.Internal,
   } as const;
   return new RpcError(codes[error.failure], `${what}: ${error.message}`, { cause: error });
@@ -35,6 +36,8 @@ export interface TaskOptions {
 }
 
 const startMilliseconds = 20_000;
+/** For one layer, however slowly its content lets itself be unpacked. */
+const taskMilliseconds = 30 * 60_000;
 /** An idle process waits so long for another layer of the same image. */
 const idleMilliseconds = 1_000;
 
@@ -156,7 +159,8 @@ class UnpackProcess {
       this.#child.once('error', (error) => over(error.message));
       this.#child.once('close', (code, signal) => over(signal ?? `exit code ${code}`));
     });
-    this.#ready = this.#next(startMilliseconds, (answer) => answer.kind === 'ready').then(() => undefined);
+    const slow = new TaskFailure('internal', 'the process that unpacks does not start');
+    this.#ready = this.#next((answer) => answer.kind === 'ready', startMilliseconds, slow).then(() => undefined);
     this.#ready.catch(() => undefined); // whoever gives it a task sees it
     this.#child.on('message', (message) => this.#answer?.(message as Answer));
     if (input !== 'ignore' && this.#child.stdin !== null) feed(input, this.#child.stdin, () => this.#kill());
@@ -172,10 +176,13 @@ class UnpackProcess {
       signal?.throwIfAborted();
       await this.#ready;
       this.#child.send(task);
-      const last = await this.#next(undefined, (answer) => {
+      const isLast = (answer: Answer) => {
         if (answer.kind === 'progress') onProgress?.(answer.bytes);
         return answer.kind === 'done' || answer.kind === 'failed';
-      });
+      };
+      const late = new TaskFailure('late', `it has not ended within ${taskMilliseconds / 60_000} minutes`);
+      // An archive comes as fast as its sender likes, who ends it by the signal.
+      const last = await this.#next(isLast, task.kind === 'extract' ? undefined : taskMilliseconds, late);
       if (last.kind === 'done') return last.result;
       throw last.kind === 'failed' ? new TaskFailure(last.failure, last.message) : new Error('no answer');
     } catch (error) {
@@ -211,7 +218,11 @@ class UnpackProcess {
     if (!this.isOver) this.#child.kill('SIGKILL');
   }
 
-  async #next(milliseconds: number | undefined, isLast: (answer: Answer) => boolean): Promise<Answer> {
+  async #next(
+    isLast: (answer: Answer) => boolean,
+    milliseconds: number | undefined,
+    late: TaskFailure,
+  ): Promise<Answer> {
     let timer: NodeJS.Timeout | undefined;
     try {
       return await new Promise((resolve, reject) => {
@@ -220,10 +231,7 @@ class UnpackProcess {
           if (isLast(answer)) resolve(answer);
         };
         if (milliseconds !== undefined) {
-          timer = setTimeout(
-            () => reject(new TaskFailure('internal', 'the process that unpacks does not start')),
-            milliseconds,
-          );
+          timer = setTimeout(() => reject(late), milliseconds);
         }
         if (this.isOver) reject(new TaskFailure('internal', `the process that unpacks has ended ${this.#said}`.trim()));
       });

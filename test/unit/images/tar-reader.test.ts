@@ -3,7 +3,7 @@ import test from 'node:test';
 import { MalformedArchive } from '../../../src/manager/images/unpack/errors.ts';
 import type { TarEntry } from '../../../src/manager/images/unpack/tar-entry.ts';
 import { TarReader } from '../../../src/manager/images/unpack/tar-reader.ts';
-import { tarArchive } from '../../support/tar-archive.ts';
+import { header, padded, tarArchive } from '../../support/tar-archive.ts';
 import { command } from '../../support/command.ts';
 import { newScratch } from '../../support/scratch.ts';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -107,4 +107,14 @@ test('noise is refused', () => {
       assert.ok(error instanceof MalformedArchive, String(error));
     }
   }
+});
+
+test('extended headers of one file are bounded together, those of many files are not', () => {
+  const piece = Buffer.alloc(1024 * 1024, 'n');
+  const extended = Buffer.concat([header({ name: 'long', type: 'L' }, piece.length), padded(piece)]);
+  const file = header({ name: 'a' }, 0);
+  const times = (count: number, part: Buffer) => Array.from({ length: count }, () => part);
+  assert.throws(() => read(Buffer.concat([...times(9, extended), file]), 100_000), /extended headers/);
+  const many = times(9, Buffer.concat([extended, file]));
+  assert.equal(read(Buffer.concat([...many, Buffer.alloc(1024)]), 100_000).length, 9);
 });

@@ -7,3 +7,12 @@ export class MalformedArchive extends Error {
 export class CorruptContent extends Error {
   override readonly name = 'CorruptContent';
 }
+
+/** Writing on would fill the disk. */
+export class DiskNearlyFull extends Error {
+  override readonly name = 'DiskNearlyFull';
+
+  constructor(why: string) {
+    super(`the disk is nearly full: ${why}; remove images or containers`);
+  }
+}

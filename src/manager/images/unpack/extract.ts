@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import type { DiskRoom } from './disk-room.ts';
 import { MalformedArchive } from './errors.ts';
 import type { ExtractedFile } from './protocol.ts';
 import type { TarEntry, TarTaker } from './tar-entry.ts';
@@ -14,19 +15,22 @@ const mostNameCharacters = 1024;
  */
 export class ArchiveExtractor implements TarTaker {
   readonly #folder: string;
+  readonly #room: DiskRoom;
   readonly #files = new Map<string, ExtractedFile>();
   readonly #links: { name: string; target: string }[] = [];
   #count = 0;
   #open: { fd: number; name: string; file: string; hash: Hash; size: number } | undefined;
 
-  constructor(folder: string) {
+  constructor(folder: string, room: DiskRoom) {
     this.#folder = folder;
+    this.#room = room;
   }
 
   begin(entry: TarEntry): void {
-    const name = resolveName('', entry.path);
-    if (++this.#count > mostFiles || name.length > mostNameCharacters)
+    const longest = Math.max(entry.path.length, entry.target.length);
+    if (++this.#count > mostFiles || longest > mostNameCharacters)
       throw new MalformedArchive('this is no archive of images');
+    const name = resolveName('', entry.path);
     if (entry.type === 'link') this.#links.push({ name, target: resolveName('', entry.target) });
     if (entry.type === 'symlink')
       this.#links.push({ name, target: resolveName(name.slice(0, name.lastIndexOf('/') + 1), entry.target) });
@@ -44,6 +48,7 @@ export class ArchiveExtractor implements TarTaker {
   write(content: Buffer, position: number): void {
     if (this.#open === undefined) return;
     if (position !== this.#open.size) throw new MalformedArchive('an archive of images has no sparse files');
+    this.#room.takeBytes(content.length);
     for (let written = 0; written < content.length;) {
       written += writeSync(this.#open.fd, content, written, content.length - written);
     }

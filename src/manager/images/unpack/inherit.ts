@@ -1,8 +1,12 @@
 import { type BigIntStats, constants, copyFileSync, linkSync, mkdirSync, readlinkSync, symlinkSync } from 'node:fs';
+import { DiskRoom } from './disk-room.ts';
 import { MalformedArchive } from './errors.ts';
 import { copyAttributes, type FileCalls, isOpaque, isWhiteout, look } from './file-attributes.ts';
 import { parentOf } from './paths.ts';
 import type { InheritTask, Results } from './protocol.ts';
+
+/** Holes of so many bytes are copied. */
+const sparseBytes = 1024n ** 3n;
 
 interface Found {
   path: Buffer;
@@ -24,6 +28,7 @@ class LayerAbove {
   readonly #native: FileCalls;
   readonly #folder: string;
   readonly #lowers: string[];
+  readonly #room: DiskRoom;
   bytes = 0;
   inodes = 0;
 
@@ -31,6 +36,7 @@ class LayerAbove {
     this.#native = native;
     this.#folder = folder;
     this.#lowers = lowers;
+    this.#room = new DiskRoom(folder);
   }
 
   inheritDirectory(path: string): void {
@@ -47,19 +53,21 @@ class LayerAbove {
         `${JSON.stringify(path)} is a hard link to ${JSON.stringify(target)}, which is no file of the image`,
       );
     }
-    const copy = this.#inside(target);
     if (this.#here(target) === undefined) {
       this.#ensureDirectory(parentOf(target));
-      this.#copy(below, copy);
+      this.#copy(below, this.#inside(target));
     }
     const link = this.#here(path);
     if (link !== undefined) throw new MalformedArchive(`${JSON.stringify(path)} comes twice in the layer`);
-    linkSync(copy, this.#inside(path));
+    linkSync(this.#inside(target), this.#inside(path));
   }
 
   #copy({ path, stats }: Found, to: Buffer): void {
-    if (stats.isFile()) copyFileSync(path, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
-    else if (stats.isSymbolicLink()) symlinkSync(readlinkSync(path, 'buffer'), to);
+    if (stats.isFile()) {
+      checkSparseness(stats);
+      this.#room.takeBytes(Number(stats.size));
+      copyFileSync(path, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+    } else if (stats.isSymbolicLink()) symlinkSync(readlinkSync(path, 'buffer'), to);
     else {
       const device = Number(stats.rdev);
       const major = ((device >>> 8) & 0xfff) | (Math.floor(device / 2 ** 32) & ~0xfff);
@@ -82,7 +90,13 @@ class LayerAbove {
     this.inheritDirectory(path);
   }
 
+  /**
+   * Where to make a file of the layer. The host's root is the root here, so a link on the way would lead out of the layer.
+   * @throws MalformedArchive unless all that it lies in are directories of this layer
+   */
   #inside(path: string): Buffer {
+    if (this.#here(parentOf(path))?.stats.isDirectory() !== true)
+      throw new MalformedArchive(`${JSON.stringify(path)} lies behind a link`);
     return Buffer.concat([Buffer.from(`${this.#folder}/`), Buffer.from(path, 'latin1')]);
   }
 
@@ -107,6 +121,12 @@ class LayerAbove {
     }
     return undefined;
   }
+}
+
+/** A copy has all the bytes where the file system cannot share them: holes may not make much of little. */
+function checkSparseness({ size, blocks }: BigIntStats): void {
+  if (size > blocks * 512n * 16n + sparseBytes)
+    throw new MalformedArchive(`a hard link to a sparse file of ${size} bytes in another layer is not supported`);
 }
 
 /**

@@ -11,6 +11,7 @@ import {
   lutimesSync,
   mkdirSync,
   openSync,
+  realpathSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -18,6 +19,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { isSystemError } from '../../../linux/index.ts';
+import type { DiskRoom } from './disk-room.ts';
 import { MalformedArchive } from './errors.ts';
 import { type FileCalls, isWhiteout, look, makeOpaque, setXattrIfPossible } from './file-attributes.ts';
 import { baseOf, cleanPath, parentOf, toPath } from './paths.ts';
@@ -32,6 +34,8 @@ const metaPrefix = '.wh..wh.';
 const typeBits = { character: constants.S_IFCHR, block: constants.S_IFBLK, fifo: constants.S_IFIFO };
 const createFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 const assumedBlockBytes = 4096;
+/** Of names that other layers are asked for: they go to the daemon in one message. */
+const mostNotedCharacters = 16 * 1024 * 1024;
 
 /**
  * Makes the files of a layer in the working directory, which must also be the process's root: so no name and no link in it leads
@@ -48,14 +52,18 @@ export class LayerWriter implements TarTaker {
   /** What is written into a directory changes its time: so these are set last. */
   readonly #directoryTimes = new Map<string, number>();
   #file: { fd: number; entry: TarEntry; path: string; bytes: number } | undefined;
+  readonly #room: DiskRoom;
+  #notedCharacters = 0;
   #bytes = 0;
   #inodes = 1;
 
-  constructor(native: FileCalls) {
+  constructor(native: FileCalls, room: DiskRoom) {
     this.#native = native;
+    this.#room = room;
   }
 
   begin(entry: TarEntry): void {
+    this.#room.takeFile();
     const path = cleanPath(entry.path);
     const base = baseOf(path);
     if (base.startsWith(whiteoutPrefix)) {
@@ -98,6 +106,7 @@ export class LayerWriter implements TarTaker {
 
   write(content: Buffer, position: number): void {
     if (this.#file === undefined) return;
+    this.#room.takeBytes(content.length);
     this.#file.bytes += content.length;
     for (let written = 0; written < content.length;) {
       written += writeSync(this.#file.fd, content, written, content.length - written, position + written);
@@ -126,7 +135,7 @@ export class LayerWriter implements TarTaker {
   finish(): Unpacked {
     const links: { path: string; target: string }[] = [];
     for (const [path, target] of this.#pendingLinks) {
-      if (look(toPath(target)) === undefined) links.push({ path, target });
+      if (look(toPath(target)) === undefined) links.push({ path: resolved(path), target });
       else this.#create(path, () => linkSync(toPath(target), toPath(path)));
     }
     for (const [path, mtime] of [...this.#directoryTimes].reverse()) {
@@ -170,6 +179,7 @@ export class LayerWriter implements TarTaker {
       this.#create(path, () => linkSync(toPath(target), toPath(path)));
     } catch (error) {
       if (!isSystemError(error, 'ENOENT')) throw error;
+      this.#note(path.length + target.length);
       this.#pendingLinks.set(path, target);
     }
   }
@@ -208,7 +218,10 @@ export class LayerWriter implements TarTaker {
       mkdirSync(toPath(path));
       chmodSync(toPath(path), 0o755);
       if (present !== undefined) makeOpaque(this.#native, toPath(path));
-      else this.#implied.add(path);
+      else {
+        this.#note(path.length);
+        this.#implied.add(path);
+      }
       this.#countDirectory();
     } else if (!present.isDirectory() && !leadsToDirectory(path)) {
       throw new MalformedArchive(`${JSON.stringify(path)} has files in it and is no directory`);
@@ -249,10 +262,22 @@ export class LayerWriter implements TarTaker {
     setXattrIfPossible(this.#native, toPath(path) || '.', Buffer.from(name, 'latin1').toString(), value);
   }
 
+  #note(characters: number): void {
+    this.#notedCharacters += characters;
+    if (this.#notedCharacters > mostNotedCharacters) throw new MalformedArchive('too many links to other layers');
+  }
+
   #countDirectory(): void {
+    this.#room.takeFile();
     this.#inodes++;
     this.#bytes += assumedBlockBytes;
   }
+}
+
+/** The path by which a file is reached without a link on the way, which only this root resolves rightly. */
+function resolved(path: string): string {
+  const parent = realpathSync.native(toPath(`/${parentOf(path)}`), 'latin1');
+  return cleanPath(`${parent}/${baseOf(path)}`);
 }
 
 function leadsToDirectory(path: string): boolean {

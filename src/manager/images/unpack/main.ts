@@ -4,7 +4,8 @@ import { closeSync, openSync, read } from 'node:fs';
 import { promisify } from 'node:util';
 import { isSystemError, loadNative } from '../../../linux/index.ts';
 import { decompress } from './decompress.ts';
-import { CorruptContent, MalformedArchive } from './errors.ts';
+import { DiskRoom } from './disk-room.ts';
+import { CorruptContent, DiskNearlyFull, MalformedArchive } from './errors.ts';
 import { ArchiveExtractor } from './extract.ts';
 import type { FileCalls } from './file-attributes.ts';
 import { inherit } from './inherit.ts';
@@ -20,6 +21,8 @@ const native = loadNative(addonPath);
 native.dieWithParent(Number(parent));
 process.umask(0o022);
 const hostRoot = openSync('/', 'r');
+/** For one layer after the other, so that many small ones count as well. */
+const layerRoom = new DiskRoom('.');
 
 function answer(message: Answer): void {
   process.send?.(message);
@@ -55,7 +58,7 @@ async function unpack(task: Extract<Task, { kind: 'unpack' }>): Promise<Results[
   const folder = openSync(task.folder, 'r');
   const blobHash = createHash('sha256');
   const diffHash = createHash('sha256');
-  const writer = new LayerWriter(native satisfies FileCalls);
+  const writer = new LayerWriter(native satisfies FileCalls, layerRoom);
   const reader = new TarReader(writer);
   native.changeRoot(folder);
   try {
@@ -87,7 +90,7 @@ function checkDigests(task: Extract<Task, { kind: 'unpack' }>, blob: string, dif
 }
 
 async function extract(task: Extract<Task, { kind: 'extract' }>): Promise<Results['extract']> {
-  const extractor = new ArchiveExtractor(task.folder);
+  const extractor = new ArchiveExtractor(task.folder, new DiskRoom(task.folder));
   const reader = new TarReader(extractor);
   const input = counted(process.stdin as AsyncIterable<Buffer>, () => undefined);
   for await (const chunk of decompress(input)) reader.push(chunk);
@@ -109,7 +112,7 @@ async function run(task: Task): Promise<Results[Task['kind']]> {
 function failureKind(error: unknown): FailureKind {
   if (error instanceof MalformedArchive) return 'malformed';
   if (error instanceof CorruptContent) return 'corrupt';
-  if (isSystemError(error, 'ENOSPC', 'EDQUOT')) return 'noSpace';
+  if (error instanceof DiskNearlyFull || isSystemError(error, 'ENOSPC', 'EDQUOT')) return 'noSpace';
   // What the decompressor says of damaged content.
   if (error instanceof Error && 'code' in error && /^(?:Z_|ZSTD_)/.test(String(error.code))) return 'corrupt';
   // Names that are too long, or links that lead in circles.

@@ -64,6 +64,8 @@ export type FailureKind =
   /** The archive is malformed, or wants what is not allowed. */
   | 'malformed'
   | 'noSpace'
+  /** It has taken too long: the daemon has ended it. */
+  | 'late'
   | 'internal';
 
 export type Answer =

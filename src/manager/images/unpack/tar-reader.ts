@@ -1,12 +1,13 @@
 import { MalformedArchive } from './errors.ts';
 import { parsePaxRecords } from './pax.ts';
-import { checkExtents, type Extent, extentsOf, leadingMap, oldExtents } from './sparse.ts';
+import { checkExtents, type Extent, extentsOf, leadingMap, mostExtents, oldExtents } from './sparse.ts';
 import type { TarEntry, TarTaker } from './tar-entry.ts';
 import { blockBytes, isZeroBlock, parseHeader, type TarHeader, textField } from './tar-header.ts';
 
-/** Extended headers hold names and attributes; Linux allows an attribute 64 KiB. */
+/** For all of a file: extended headers hold names and attributes; Linux allows an attribute 64 KiB. */
 const mostExtendedBytes = 8 * 1024 * 1024;
-const mostMapBytes = 32 * 1024 * 1024;
+/** Two numbers of up to 16 digits for each extent. */
+const mostMapBytes = mostExtents * 34 + 2 * blockBytes;
 
 const types: Record<string, TarEntry['type']> = {
   '0': 'file',
@@ -38,8 +39,10 @@ interface Current {
   /** Bytes of the archive that are still its content. */
   left: number;
   padding: number;
-  /** The rest of what there is of it; the first one's offset is where the next byte goes. */
   extents: Extent[];
+  /** The extent that is coming, and how many of its bytes have come. */
+  index: number;
+  taken: number;
 }
 
 type State =
@@ -59,6 +62,7 @@ export class TarReader {
   readonly #taker: TarTaker;
   #state: State = { at: 'header' };
   #extension = noExtension();
+  #extendedBytes = 0;
   /** What has come and is no whole header yet. */
   #pending: Buffer = Buffer.alloc(0);
 
@@ -130,8 +134,9 @@ export class TarReader {
       case 'X':
       case 'L':
       case 'K':
-        if (header.size > mostExtendedBytes)
-          throw new MalformedArchive('an extended header of the archive is too long');
+        this.#extendedBytes += blockBytes + header.size;
+        if (this.#extendedBytes > mostExtendedBytes)
+          throw new MalformedArchive('the extended headers of a file in the archive are too long');
         this.#state = { at: 'extension', typeFlag: header.typeFlag, length: header.size, padded };
         return blockBytes;
       case 'g':
@@ -168,7 +173,7 @@ export class TarReader {
   #continue(state: Extract<State, { at: 'continuation' }>, block: Buffer): number {
     const { extents, continues } = oldExtents(block, true);
     state.extents.push(...extents);
-    if (state.extents.length * 16 > mostMapBytes) throw new MalformedArchive('the map of a sparse file is too long');
+    if (state.extents.length > mostExtents) throw new MalformedArchive('the map of a sparse file is too long');
     if (!continues) this.#begin(state.header, state);
     return blockBytes;
   }
@@ -177,6 +182,7 @@ export class TarReader {
   #begin(header: TarHeader, sparse?: { fileBytes: number; extents: Extent[] }): void {
     const { longPath, longTarget, records, xattrs, sparseNumbers } = this.#extension;
     this.#extension = noExtension();
+    this.#extendedBytes = 0;
     const record = (key: string) => records.get(key)?.toString('latin1');
     const path = record('GNU.sparse.name') ?? record('path') ?? longPath ?? header.path;
     const type =
@@ -243,22 +249,26 @@ export class TarReader {
   #deliver(entry: TarEntry, extents: Extent[], left: number, storedInAll: number): void {
     this.#taker.begin(entry);
     const padding = (blockBytes - (storedInAll % blockBytes)) % blockBytes;
-    this.#state = { at: 'content', current: { left, padding, extents: extents.filter(({ length }) => length > 0) } };
+    const filled = extents.filter(({ length }) => length > 0);
+    this.#state = { at: 'content', current: { left, padding, extents: filled, index: 0, taken: 0 } };
   }
 
   #content(current: Current, bytes: Buffer): number | undefined {
-    const [extent] = current.extents;
+    const extent = current.extents[current.index];
     if (current.left === 0 || extent === undefined) {
       this.#taker.end();
       this.#state = { at: 'skip', left: current.padding };
       return 0;
     }
-    const length = Math.min(bytes.length, extent.length);
+    const length = Math.min(bytes.length, extent.length - current.taken);
     if (length === 0) return undefined;
-    this.#taker.write(bytes.subarray(0, length), extent.offset);
+    this.#taker.write(bytes.subarray(0, length), extent.offset + current.taken);
     current.left -= length;
-    if (length === extent.length) current.extents.shift();
-    else current.extents[0] = { offset: extent.offset + length, length: extent.length - length };
+    current.taken += length;
+    if (current.taken === extent.length) {
+      current.index++;
+      current.taken = 0;
+    }
     return length;
   }
 }
