@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { cri } from '../../src/wire/index.ts';
 import { BerthdBed } from '../support/berthd-bed.ts';
 import { containerInfo, eventsAfter, shimOf } from '../support/berthd-inside.ts';
-import { hasEnded } from '../support/process-tree.ts';
+import { hasEnded, suspend } from '../support/process-tree.ts';
 import { sharedBed } from '../support/shared-bed.ts';
 import { until } from '../support/until.ts';
 
@@ -89,7 +89,7 @@ describe('a shim', () => {
     const { pid } = await containerInfo(bed(), ends);
     const shim = await shimOf(bed(), pod);
     await bed().kill9();
-    process.kill(shim, 'SIGSTOP');
+    await suspend(shim);
     try {
       const from = performance.now();
       await bed().start();
@@ -124,7 +124,7 @@ describe('a shim', () => {
     const stuck = await caller.runContainer(pod, 'stuck', forever);
     const witness = await caller.runContainer(other, 'main', forever);
     const shim = await shimOf(bed(), pod);
-    process.kill(shim, 'SIGSTOP');
+    await suspend(shim);
     let stopping: Promise<void> | undefined;
     try {
       stopping = caller.stopContainer(stuck, 1);
@@ -153,10 +153,10 @@ describe('a shim', () => {
     const pids = await Promise.all(ids.map(async (id) => (await containerInfo(bed(), id)).pid));
     const [shim, other] = await Promise.all([shimOf(bed(), first), shimOf(bed(), second)]);
     await bed().kill9();
-    process.kill(shim, 'SIGSTOP'); // before berthd meets it
+    await suspend(shim); // before berthd meets it
     await bed().start();
     assert.equal((await caller.exec(ids[1] ?? '', ['echo', 'well'])).stdout, 'well\n');
-    process.kill(other, 'SIGSTOP'); // and after
+    await suspend(other); // and after
     const from = performance.now();
     await Promise.all([caller.removePod(first), caller.removePod(second)]);
     const ms = performance.now() - from;

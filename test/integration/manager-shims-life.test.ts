@@ -11,7 +11,7 @@ import { detectCgroupLayout } from '../../src/linux/index.ts';
 import { resolveRuntimes, type ShimInfo } from '../../src/manager/tasks/index.ts';
 import { ManagerShims, native } from '../support/manager-shims.ts';
 import { ociRuntimes, repository, shimBinary } from '../support/paths.ts';
-import { hasEnded, isAsleep } from '../support/process-tree.ts';
+import { hasEnded, isAsleep, suspend } from '../support/process-tree.ts';
 import { newScratch } from '../support/scratch.ts';
 import { until } from '../support/until.ts';
 
@@ -93,7 +93,7 @@ for (const runtime of ['runc', 'other']) {
       const { bundle, pid } = await bed.container(pod, 'one', ['sleep', '600']);
       await bed.container(other, 'two', ['sleep', '600']);
       await pod.shim.start('one');
-      process.kill(pod.shim.info.pid, 'SIGSTOP');
+      await suspend(pod.shim.info.pid);
       const late = assert.rejects(pod.shim.state('one'), isLate);
       const from = performance.now();
       await other.shim.state('two');

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
 import { shimBinary } from './paths.ts';
+import { until } from './until.ts';
 
 /** What /proc/PID/stat says, as far as it is used here. */
 export interface ProcessStat {
@@ -73,4 +74,14 @@ export function privateMemoryBytes(pid: number): number {
 /** CPU time that the processes have used so far, seconds; resolution 10 ms. */
 export function cpuSeconds(pids: readonly number[]): number {
   return pids.reduce((sum, pid) => sum + (statOf(pid)?.cpuTicks ?? 0), 0) / ticksPerSecond;
+}
+
+/** SIGSTOP, and until it has arrived: each thread stops by itself, and one that has not yet can still answer. */
+export async function suspend(pid: number): Promise<void> {
+  process.kill(pid, 'SIGSTOP');
+  const isStopped = (task: string) => {
+    const text = readOrNothing(`/proc/${pid}/task/${task}/stat`);
+    return text[text.lastIndexOf(')') + 2] === 'T';
+  };
+  await until(`process ${pid} to stop`, () => readdirSync(`/proc/${pid}/task`).every(isStopped));
 }
