@@ -1,3 +1,4 @@
+import { nowNanoseconds } from '../wire/index.ts';
 import { constants } from 'node:os';
 import { onExit } from 'signal-exit';
 import type { NativeAddon } from '../linux/index.ts';
@@ -38,7 +39,7 @@ export async function serve(
   environment: SystemdEnvironment,
   programs: ProgramEnvironment,
 ): Promise<void> {
-  const startedAt = BigInt(Date.now()) * 1_000_000n;
+  const startedAt = nowNanoseconds();
   const log = new Log({ level: config.log.level, pretty: process.stdout.isTTY });
   const { logger } = log;
   const die = (error: unknown, what: string) => {

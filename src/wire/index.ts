@@ -38,5 +38,5 @@ export type {
 } from './service.ts';
 export { method, service } from './service.ts';
 export { eventsV1, namespaceKey, sandboxV1, shimV1, taskV2, taskV3 } from './services.ts';
-export { fromTimestamp, toTimestamp } from './timestamp.ts';
+export { fromTimestamp, nowNanoseconds, toTimestamp } from './timestamp.ts';
 export { Writer } from './writer.ts';

@@ -19,3 +19,8 @@ export function fromTimestamp(timestamp: Timestamp | undefined): bigint | undefi
 export function fromTimestamp(timestamp: Timestamp | undefined): bigint | undefined {
   return timestamp && timestamp.seconds * nanosPerSecond + BigInt(timestamp.nanos);
 }
+
+/** Now, in nanoseconds since 1970. */
+export function nowNanoseconds(): bigint {
+  return BigInt(Date.now()) * 1_000_000n;
+}

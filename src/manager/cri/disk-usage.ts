@@ -1,3 +1,4 @@
+import { nowNanoseconds } from '../../wire/index.ts';
 import { lstat, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -54,10 +55,6 @@ export class DiskUsages {
     });
     return walk;
   }
-}
-
-function nowNanoseconds(): bigint {
-  return BigInt(Date.now()) * 1_000_000n;
 }
 
 /** What there is, or, of a folder that takes too long, what was found of it by then. */

@@ -1,5 +1,5 @@
 import { Code, RpcError, type ServiceHandlers } from '../../grpc/index.ts';
-import type { cri, Init } from '../../wire/index.ts';
+import { type cri, type Init, nowNanoseconds } from '../../wire/index.ts';
 import type { ImageRecord, Images } from '../images/index.ts';
 import type { ContainerRecords } from '../pods/index.ts';
 import type { Layout } from '../pods/index.ts';
@@ -62,7 +62,7 @@ export class ImageService {
     const writable = await Promise.all(
       this.#containers.list().map(({ id }) => this.#disk.of(this.#layout.writableLayer(id))),
     );
-    const at = BigInt(Date.now()) * 1_000_000n;
+    const at = nowNanoseconds();
     const usage = (mountpoint: string, bytes: bigint, inodes: bigint): Init<cri.FilesystemUsage> => ({
       timestamp: at,
       fsId: { mountpoint },

@@ -2,7 +2,7 @@ import { readProcessStatus } from '../../linux/index.ts';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import type { cri } from '../../wire/index.ts';
+import { type cri, nowNanoseconds } from '../../wire/index.ts';
 import { type Init } from '../../wire/index.ts';
 import type { ContainerRecord, Layout, SandboxRecord } from '../pods/index.ts';
 import { podCgroups } from './pod-cgroups.ts';
@@ -120,10 +120,6 @@ export class Stats {
     this.#samples.set(id, { atMs, cpuNanoseconds, rate });
     return rate;
   }
-}
-
-function nowNanoseconds(): bigint {
-  return BigInt(Date.now()) * 1_000_000n;
 }
 
 function swapUsage({ swap }: Usage, at: bigint): Init<cri.SwapUsage> {

@@ -1,3 +1,4 @@
+import { nowNanoseconds } from '../../wire/index.ts';
 import { Code, RpcError } from '../../grpc/index.ts';
 import type { Blobs } from './blobs.ts';
 import { chainIds } from './digest.ts';
@@ -84,7 +85,7 @@ export function storedImage(
     config: content.config.config,
     chainIds: content.chainIds,
     manifestDigest: o.manifestDigest,
-    createdAt: String(BigInt(Date.now()) * 1_000_000n),
+    createdAt: String(nowNanoseconds()),
     blobs: [...new Set([...o.documents, o.manifestDigest, descriptor.digest, ...layers.map(({ digest }) => digest)])],
     removed: false,
   };

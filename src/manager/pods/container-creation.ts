@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { Code, RpcError } from '../../grpc/index.ts';
-import type { cri } from '../../wire/index.ts';
+import { type cri, nowNanoseconds } from '../../wire/index.ts';
 import type { ImageRecord, Images } from '../images/index.ts';
 import {
   buildSpec,
@@ -11,7 +11,6 @@ import {
   imageVolumes,
   stopSignalOf,
 } from '../spec/index.ts';
-import { nowNanoseconds } from './clock.ts';
 import { type ContainerRecord, untold } from './container-record.ts';
 import type { ContainerRecords } from './container-records.ts';
 import type { ContainerRootfs } from './container-rootfs.ts';

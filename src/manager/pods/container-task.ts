@@ -1,3 +1,4 @@
+import { nowNanoseconds } from '../../wire/index.ts';
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
@@ -5,7 +6,6 @@ import { Code, isRpcError } from '../../grpc/index.ts';
 import { containerCgroups } from '../../linux/index.ts';
 import type { Images } from '../images/index.ts';
 import type { PodShim } from '../tasks/index.ts';
-import { nowNanoseconds } from './clock.ts';
 import { type ContainerRecord, isAlive, untold } from './container-record.ts';
 import type { ContainerRecords } from './container-records.ts';
 import type { ContainerRootfs } from './container-rootfs.ts';

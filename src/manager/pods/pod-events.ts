@@ -1,3 +1,5 @@
+import { nowNanoseconds } from '../../wire/index.ts';
+
 /** What GetContainerEvents tells; the names are those of CRI's ContainerEventType, without its suffix. */
 export type PodEventType = 'created' | 'started' | 'stopped' | 'deleted';
 
@@ -18,7 +20,7 @@ export class PodEvents {
   readonly #subscribers = new Set<(event: PodEvent) => void>();
 
   tell(type: PodEventType, sandboxId: string, id: string): void {
-    const event = { type, id, sandboxId, at: BigInt(Date.now()) * 1_000_000n };
+    const event = { type, id, sandboxId, at: nowNanoseconds() };
     for (const take of this.#subscribers) take(event);
   }
 

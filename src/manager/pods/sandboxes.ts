@@ -1,7 +1,7 @@
 import { hostname as hostHostname } from 'node:os';
 import type { Logger } from 'pino';
 import { Code, isRpcError, RpcError } from '../../grpc/index.ts';
-import { cri } from '../../wire/index.ts';
+import { cri, nowNanoseconds } from '../../wire/index.ts';
 import type { PodNetwork, PodNetworkRequest } from '../network/index.ts';
 import { cgroupsPath, checkSandboxConfig, type HostFacts } from '../spec/index.ts';
 import type { PodShim, Shims } from '../tasks/index.ts';
@@ -156,7 +156,7 @@ export class Sandboxes {
     const lost = containers.map((one) => ({ id: one.id, bundle: this.#o.layout.bundle(one.id) }));
     const exits = (await this.#o.starter.cleanUp(record.shim, lost))?.containers;
     for (const { id: container } of containers) {
-      const exit = exits?.get(container) ?? { exitStatus: lostExitStatus, exitedAt: BigInt(Date.now()) * 1_000_000n };
+      const exit = exits?.get(container) ?? { exitStatus: lostExitStatus, exitedAt: nowNanoseconds() };
       this.#o.taskEvents.endedWithShim(container, exit);
     }
     this.#o.records.update(id, { state: record.state === 'ready' ? 'notready' : record.state, shim: null, pid: 0 });
@@ -225,12 +225,13 @@ export class Sandboxes {
       await this.#loseShim(id);
     }
     await Promise.all(containers.map((one) => this.#o.taskEvents.settle(one.id)));
-    const [, released] = await Promise.allSettled([
+    const outcomes = await Promise.allSettled([
       this.#endShim(this.#o.records.get(id) ?? record).then(() => this.#o.records.update(id, { shim: null, pid: 0 })),
       this.#releaseNetwork(record),
     ]);
     // Whoever has asked asks again.
-    if (released.status === 'rejected') throw released.reason as Error;
+    const failed = outcomes.find(({ status }) => status === 'rejected');
+    if (failed?.status === 'rejected') throw failed.reason as Error;
     const wasReady = record.state === 'ready';
     this.#o.records.update(id, {
       state: record.state === 'removing' ? 'removing' : 'notready',
@@ -284,7 +285,7 @@ function newRecord(
     runtimeHandler,
     runtime,
     state: 'creating',
-    createdAt: BigInt(Date.now()) * 1_000_000n,
+    createdAt: nowNanoseconds(),
     hostname: config.hostname !== '' || !onHost ? config.hostname : hostHostname(),
     netnsPath: onHost ? '' : layout.networkNamespace(id),
     ips: [],

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { events, fromTimestamp, holds, packAny, type protobuf, toTimestamp } from '../../wire/index.ts';
+import { events, fromTimestamp, holds, packAny, type protobuf, toTimestamp, nowNanoseconds } from '../../wire/index.ts';
 import { aboutTasks, type EventJournal } from '../events/index.ts';
 import type { Store } from '../store/index.ts';
 import type { ShimEvent } from '../tasks/index.ts';
@@ -108,7 +108,7 @@ export class TaskEvents {
     const record = this.#o.containers.get(id);
     if (record === undefined) return;
     this.#o.store.transaction(() => {
-      this.#tellRest(record, { exitStatus: record.exitCode, exitedAt: BigInt(Date.now()) * 1_000_000n });
+      this.#tellRest(record, { exitStatus: record.exitCode, exitedAt: nowNanoseconds() });
       this.#o.containers.update(id, { told: untold });
     });
   }

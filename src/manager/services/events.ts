@@ -6,6 +6,7 @@ import {
   type protobuf,
   toTimestamp,
   type types,
+  nowNanoseconds,
 } from '../../wire/index.ts';
 import { containerOf, type JournalEvent } from '../events/index.ts';
 import { type FieldOf, parseFilters } from './filter.ts';
@@ -26,7 +27,7 @@ export function eventsService(journal: JournalView): ServiceHandlers<typeof even
       }
     },
     Publish: ({ topic, event }, context) => {
-      const at = BigInt(Date.now()) * 1_000_000n;
+      const at = nowNanoseconds();
       publish(journal, { at, namespace: namespaceOfCall(context), topic, event });
       return {};
     },

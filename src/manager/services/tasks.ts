@@ -1,5 +1,13 @@
 import { type CallContext, Code, RpcError, type ServiceHandlers } from '../../grpc/index.ts';
-import { type Init, ociType, processes, type tasks, toTimestamp, unpackJson } from '../../wire/index.ts';
+import {
+  type Init,
+  ociType,
+  processes,
+  type tasks,
+  toTimestamp,
+  unpackJson,
+  nowNanoseconds,
+} from '../../wire/index.ts';
 import { parseFilters } from './filter.ts';
 import { isAboutCri } from './namespace.ts';
 import { criNamespace, type TaskDirectory, type TaskView } from './views.ts';
@@ -118,7 +126,7 @@ function unpackResources(resources: { typeUrl: string; value: Uint8Array }): obj
 
 /** One that has none, or has gone meanwhile, is left out, as containerd does. */
 async function metric(directory: TaskDirectory, { containerId }: TaskView) {
-  const timestamp = toTimestamp(BigInt(Date.now()) * 1_000_000n);
+  const timestamp = toTimestamp(nowNanoseconds());
   const data = await directory.metrics(containerId).catch(() => undefined);
   return data === undefined ? undefined : { id: containerId, timestamp, data };
 }

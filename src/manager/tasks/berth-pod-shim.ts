@@ -8,6 +8,7 @@ import {
   type MethodNames,
   type RequestOf,
   type ResponseOf,
+  nowNanoseconds,
 } from '../../wire/index.ts';
 import type { CreateTaskOptions, StartSandboxOptions } from './pod-shim.ts';
 import { TaskShim } from './task-shim.ts';
@@ -29,7 +30,7 @@ export class BerthPodShim extends TaskShim {
     this.folder.writeSpec({ annotations, ...(hostname === '' ? {} : { hostname }) });
     await this.#sandbox('CreateSandbox', { sandboxId, bundlePath, netnsPath, annotations });
     const { pid, createdAt } = await this.#sandbox('StartSandbox', { sandboxId });
-    return { pid, createdAt: fromTimestamp(createdAt) ?? BigInt(Date.now()) * 1_000_000n };
+    return { pid, createdAt: fromTimestamp(createdAt) ?? nowNanoseconds() };
   }
 
   async sandboxEnded(): Promise<void> {

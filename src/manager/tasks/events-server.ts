@@ -4,7 +4,7 @@ import type { Server as SocketServer } from 'node:net';
 import type { Logger } from 'pino';
 import { unlinkQuietly, type NativeAddon } from '../../linux/index.ts';
 import { Code, listen, Server, TtrpcError } from '../../ttrpc/index.ts';
-import { eventsV1, type forward, fromTimestamp, type protobuf } from '../../wire/index.ts';
+import { eventsV1, type forward, fromTimestamp, type protobuf, nowNanoseconds } from '../../wire/index.ts';
 
 /** The metadata key under which shims of ours number their events. */
 const sequenceKey = 'berth-event-sequence';
@@ -85,7 +85,7 @@ function readEvent({ envelope }: forward.ForwardRequest, sequence: string | unde
   return {
     namespace,
     topic,
-    at: fromTimestamp(timestamp) ?? BigInt(Date.now()) * 1_000_000n,
+    at: fromTimestamp(timestamp) ?? nowNanoseconds(),
     event,
     sequence: sequence !== undefined && /^[0-9]{1,15}$/.test(sequence) ? Number(sequence) : undefined,
     senderPid,

@@ -1,3 +1,4 @@
+import { nowNanoseconds } from '../../wire/index.ts';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
@@ -59,7 +60,7 @@ export class OtherPodShim extends TaskShim {
     mkdirSync(this.#shmPath, { recursive: true });
     const shmOptions = ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${shmBytes}`];
     this.native.mount('shm', this.#shmPath, 'tmpfs', shmOptions);
-    const createdAt = BigInt(Date.now()) * 1_000_000n;
+    const createdAt = nowNanoseconds();
     await this.createTask({ id, bundle });
     return { pid: await this.start(id), createdAt };
   }

@@ -1,3 +1,4 @@
+import { nowNanoseconds } from '../../wire/index.ts';
 import { existsSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { isRpcError } from '../../grpc/index.ts';
@@ -121,5 +122,5 @@ export class ShimCleanup {
 }
 
 function killedNow(): Exit {
-  return { exitStatus: 137, exitedAt: BigInt(Date.now()) * 1_000_000n };
+  return { exitStatus: 137, exitedAt: nowNanoseconds() };
 }

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Code, RpcError } from '../../grpc/index.ts';
-import { bootstrap, fromTimestamp, task } from '../../wire/index.ts';
+import { bootstrap, fromTimestamp, task, nowNanoseconds } from '../../wire/index.ts';
 import type { Deadlines } from './deadlines.ts';
 import { runProgram, type ProgramResult } from './program.ts';
 import type { ShimInfo } from './shim-info.ts';
@@ -65,7 +65,7 @@ export class ShimCommand {
       );
     }
     const { exitStatus, exitedAt } = task.DeleteResponse.decode(result.stdout);
-    return { exitStatus, exitedAt: fromTimestamp(exitedAt) ?? BigInt(Date.now()) * 1_000_000n };
+    return { exitStatus, exitedAt: fromTimestamp(exitedAt) ?? nowNanoseconds() };
   }
 
   async #run(
