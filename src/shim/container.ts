@@ -212,10 +212,13 @@ export class Container {
   #announce(process: Process): void {
     const { exit } = process.record;
     if (exit === null || process.state === 'stopped' || process.state === 'deleted') return;
-    // Event and state change are one step: nothing can come between them.
+    // State change and event are one step: nothing can come between them.
+    process.markStopped();
+    this.save();
+    // What is told is in the record: whoever cleans up after a shim that is killed right then must tell the same.
+    if (process === this.init) this.#context.records.flush();
     this.#context.events.publish(containerEvents.exit(this, process, exit));
     process.announceStopped(exit);
-    this.save();
   }
 
   #killRest(): void {

@@ -87,10 +87,14 @@ export class Process {
     await Promise.all(this.record.outputs.map((output) => this.#reactor.drain(output.id, drainGraceMs)));
   }
 
-  announceStopped(exit: ExitRecord): void {
+  markStopped(): void {
     this.transition('stopped');
     if (this.record.pidfd >= 0) closeSync(this.record.pidfd);
     this.record.pidfd = -1;
+  }
+
+  /** Tells whoever waits. */
+  announceStopped(exit: ExitRecord): void {
     this.#stopped.resolve(exit);
   }
 

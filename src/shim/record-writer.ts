@@ -6,7 +6,7 @@ import { containerRecordFile, shimRecordFile, writeRecord, type ContainerRecord,
 
 /**
  * Lets the records in the bundles follow those in memory: once for all that changes in one turn, after what the turn has to
- * answer. Only a shim that is killed is ever missed by them, and then only by what happened in that instant.
+ * answer; before it where a shim that is killed right after its answer would be contradicted by them.
  */
 export class RecordWriter {
   readonly #log: Log;

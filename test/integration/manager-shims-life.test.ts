@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -35,7 +35,8 @@ for (const runtime of ['runc', 'other']) {
   describe(`when the manager of a pod of the handler "${runtime}" dies`, () => {
     test('the next one goes on with it: log, exit, programs that were left, shims that waited', async (t) => {
       const bed = await ManagerShims.open(t);
-      const script = 'n=0; while [ $n -lt 150 ]; do n=$((n+1)); echo $n; sleep 0.01; done; exit 9';
+      // First while the manager is killed, then more than a pipe holds when it is dead.
+      const script = 'n=0; while [ $n -lt 100 ]; do n=$((n+1)); echo $n; sleep 0.01; done; seq 101 30000; exit 9';
       const info = await killedManager(t, bed, runtime, script);
       const shim = await bed.shims.connect(info, 5000);
       await until('the program to end', async () => (await shim.pids('one')).length <= 2);
@@ -44,7 +45,7 @@ for (const runtime of ['runc', 'other']) {
       const numbers = log.map((line) => Number(line.split(' ').at(-1)));
       assert.deepEqual(
         numbers,
-        Array.from({ length: 150 }, (_, n) => n + 1),
+        Array.from({ length: 30_000 }, (_, n) => n + 1),
       );
       await shim.delete('one');
       await shim.shutdown();
@@ -108,6 +109,55 @@ for (const runtime of ['runc', 'other']) {
     });
   });
 }
+
+describe('the process that writes the log of a container of another shim', () => {
+  const script = 'n=0; while [ $n -lt 900 ]; do n=$((n+1)); echo $n; sleep 0.01; done';
+  const loggerOf = ({ bundle }: ShimInfo) => Number.parseInt(readFileSync(join(bundle, 'io/one.logger'), 'utf8'));
+
+  test('is replaced when it was killed, and ends with the output', async (t) => {
+    const bed = await ManagerShims.open(t);
+    const pod = await bed.pod('other');
+    const { logPath } = await bed.container(pod, 'one', ['sh', '-c', script]);
+    await pod.shim.start('one');
+    const first = loggerOf(pod.shim.info);
+    await until('lines', () => readFileSync(logPath, 'utf8').includes(' 50\n'));
+    process.kill(first, 'SIGKILL');
+    const second = await until('another', () => {
+      const pid = loggerOf(pod.shim.info);
+      return pid === first ? undefined : pid;
+    });
+    assert.ok(hasEnded(first) && !hasEnded(second));
+    await pod.shim.wait('one');
+    assert.ok(hasEnded(second));
+    const numbers = readFileSync(logPath, 'utf8')
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => Number(line.split(' ').at(-1)));
+    // The one that was killed may have had a line in its hands, in a world where processes are killed one by one.
+    assert.ok(numbers.length >= 899 && new Set(numbers).size === numbers.length && numbers.at(-1) === 900);
+    await pod.shim.delete('one');
+    await pod.shim.shutdown();
+  });
+
+  test('that cannot open the log keeps the container from being made, and nothing is left', async (t) => {
+    const bed = await ManagerShims.open(t);
+    const pod = await bed.pod('other');
+    const { bundle } = await bed.container(pod, 'one', ['true']);
+    const options = { id: 'two', bundle, rootfs: [], terminal: false, stdin: false, stdinOnce: false };
+    const logPath = bed.path('absent/two.log');
+    await assert.rejects(
+      pod.shim.create({ ...options, logPath }),
+      /log of a container.*absent\/two\.log: No such file/,
+    );
+    symlinkSync('/dev/null', bed.path('logs/two.log'));
+    await assert.rejects(pod.shim.create({ ...options, logPath: bed.path('logs/two.log') }), /symbolic link/i);
+    assert.deepEqual(
+      readdirSync(join(pod.shim.info.bundle, 'io')).filter((name) => name.startsWith('two')),
+      [],
+    );
+    await bed.end(pod.shim, 'one');
+  });
+});
 
 describe('the pool of shims', () => {
   test('has one ready, awake, for the next pod, and fills up after it', async (t) => {

@@ -1,8 +1,9 @@
+import { spawnSync } from 'node:child_process';
 import { type Dirent, readFileSync, readdirSync, rmSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { onExit } from 'signal-exit';
-import type { Place } from './mount-namespace.ts';
+import { type Place, thisMachine } from './mount-namespace.ts';
 import { type Scratch, markVariable } from './scratch.ts';
 
 const cgroupRoot = '/sys/fs/cgroup';
@@ -155,5 +156,7 @@ function removeFiles(scratch: Scratch): void {
     ...foldersNamed('', path, 2),
   ]);
   for (const path of cgroups.sort().reverse()) ifThere(() => rmdirSync(path), undefined);
+  for (const path of thisMachine.mountPoints().reverse())
+    if (path.startsWith(`${scratch.folder}/`)) spawnSync('umount', ['-l', path]);
   rmSync(scratch.folder, { recursive: true, force: true });
 }

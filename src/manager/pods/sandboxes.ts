@@ -89,6 +89,8 @@ export class Sandboxes {
       await this.#make(newRecord(id, config, runtimeHandler, runtime, this.#o.layout), starting, undo);
     } catch (error) {
       await undo.run();
+      // A shim that does not start takes the folder with it, and whatever else fails then fails because of it.
+      await starting;
       throw error;
     }
     this.#o.events.tell('created', id, id);

@@ -1,13 +1,15 @@
 import { readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { unlinkQuietly, type NativeAddon } from '../../linux/index.ts';
-import { CriLogLines } from './cri-log-lines.ts';
-import { within } from './deadlines.ts';
-import { FifoReader } from './fifo-reader.ts';
-import { LogFile } from './log-file.ts';
+import { isSystemError, type NativeAddon, unlinkQuietly } from '../../linux/index.ts';
+import { Logger, type LoggerSetup } from './logger.ts';
 
 const fifoMode = 0o600;
 const recordEnding = '.json';
+const reopenMs = 5000;
+
+export interface LogSetup extends LoggerSetup {
+  readonly native: NativeAddon;
+}
 
 interface LogRecord {
   logPath: string;
@@ -16,39 +18,33 @@ interface LogRecord {
 }
 
 /**
- * The stdio of one container of a shim that knows FIFOs only: here they are read, and its log is written. A shim blocks the container
- * when nobody reads, so what this needs is in the folder, for the next manager to go on with.
+ * The stdio of one container of a shim that knows FIFOs only: a process of its own reads them, and writes the log. A shim blocks the
+ * container when nobody reads, so what this needs is in the folder, for the next manager to go on with.
  */
 export class ContainerLog {
   readonly #paths: StdioPaths;
   readonly #record: LogRecord;
-  readonly #file: LogFile;
-  readonly #readers: FifoReader[] = [];
+  readonly #setup: LogSetup;
+  readonly #logger: Logger;
 
-  private constructor(paths: StdioPaths, record: LogRecord, failed: (error: unknown) => void) {
+  private constructor(paths: StdioPaths, record: LogRecord, setup: LogSetup) {
     this.#paths = paths;
     this.#record = record;
-    this.#file = new LogFile(record.logPath, failed);
+    this.#setup = setup;
+    this.#logger = new Logger(paths.note, setup.native);
   }
 
-  /** Makes the FIFOs of a new container, and its log. @throws SystemError; then nothing of it is left */
-  static async make(
-    folder: string,
-    id: string,
-    record: LogRecord,
-    native: NativeAddon,
-    failed: (error: unknown) => void,
-  ): Promise<ContainerLog> {
+  /** Makes the FIFOs of a new container, and its log. @throws SystemError, RpcError; then nothing of it is left */
+  static async make(folder: string, id: string, record: LogRecord, setup: LogSetup): Promise<ContainerLog> {
     const paths = stdioPaths(folder, id);
-    const log = new ContainerLog(paths, record, failed);
+    const log = new ContainerLog(paths, record, setup);
     log.#removeFiles();
     writeFileSync(`${paths.record}.new`, JSON.stringify(record), { mode: 0o600 });
     renameSync(`${paths.record}.new`, paths.record);
     try {
       const { stdin, stdout, stderr } = log.stdio;
-      for (const path of [stdin, stdout, stderr]) if (path !== '') native.mkfifo(path, fifoMode);
-      if (record.logPath !== '') await log.#file.make();
-      log.#read();
+      for (const path of [stdin, stdout, stderr]) if (path !== '') setup.native.mkfifo(path, fifoMode);
+      await log.#start();
     } catch (error) {
       await log.remove();
       throw error;
@@ -56,25 +52,22 @@ export class ContainerLog {
     return log;
   }
 
-  /** Goes on with that of a container which another manager has made. */
-  static resume(folder: string, id: string, failed: (error: unknown) => void): ContainerLog | undefined {
+  /** That of a container which another manager has made. @throws SystemError, SyntaxError when what it left cannot be read */
+  static resume(folder: string, id: string, setup: LogSetup): ContainerLog {
     const paths = stdioPaths(folder, id);
-    try {
-      const record = JSON.parse(readFileSync(paths.record, 'utf8')) as LogRecord;
-      const log = new ContainerLog(paths, record, failed);
-      log.#read();
-      return log;
-    } catch (error) {
-      failed(error);
-      return undefined;
-    }
+    return new ContainerLog(paths, JSON.parse(readFileSync(paths.record, 'utf8')) as LogRecord, setup);
   }
 
-  /** The containers whose logs are in that folder. */
+  /** The containers whose logs are in that folder, which need not be there. */
   static ids(folder: string): string[] {
-    return readdirSync(folder)
-      .filter((name) => name.endsWith(recordEnding))
-      .map((name) => name.slice(0, -recordEnding.length));
+    try {
+      return readdirSync(folder)
+        .filter((name) => name.endsWith(recordEnding))
+        .map((name) => name.slice(0, -recordEnding.length));
+    } catch (error) {
+      if (isSystemError(error, 'ENOENT')) return [];
+      throw error;
+    }
   }
 
   /** What to tell the shim: paths of FIFOs, '' for none. */
@@ -89,63 +82,62 @@ export class ContainerLog {
     };
   }
 
-  /** The log goes on in a new file of its name. */
+  /** If whoever writes it was killed, somebody else goes on: the shim holds what nobody has read. @throws RpcError */
+  async lookAfter(): Promise<void> {
+    if (this.#logger.hasFinished || this.#logger.isRunning) return;
+    await this.#start();
+  }
+
+  /** The log goes on in a new file of its name. @throws RpcError */
   async reopen(): Promise<void> {
-    if (this.#record.logPath !== '') await this.#file.reopen();
+    if (this.#record.logPath !== '') await this.#logger.reopen(this.#record.logPath, reopenMs);
   }
 
   /** Waits for the end of the output, no longer than that; what has come is in the log then. */
   async drained(timeoutMs: number): Promise<void> {
-    await within(Promise.all(this.#readers.map((reader) => reader.ended)), timeoutMs);
-  }
-
-  /** Reads no more; the FIFOs stay. */
-  async close(): Promise<void> {
-    const readers = this.#readers.splice(0);
-    for (const reader of readers) reader.close();
-    await Promise.all(readers.map((reader) => reader.ended));
-    await this.#file.close();
+    await this.#logger.ended(timeoutMs);
   }
 
   async remove(): Promise<void> {
-    await this.close();
+    await this.#logger.end();
     this.#removeFiles();
   }
 
-  #read(): void {
+  async #start(): Promise<void> {
     const { stdout, stderr } = this.stdio;
-    if (stdout !== '') this.#readers.push(this.#readStream('stdout', stdout));
-    if (stderr !== '') this.#readers.push(this.#readStream('stderr', stderr));
-  }
-
-  #readStream(stream: 'stdout' | 'stderr', path: string): FifoReader {
-    if (this.#record.logPath === '') return new FifoReader(path, { take: () => undefined });
-    const lines = new CriLogLines(stream);
-    return new FifoReader(path, {
-      take: (bytes) => this.#file.append(lines.add(bytes, nowNanos())),
-      ended: () => this.#file.append(lines.end(nowNanos())),
-    });
+    const streams = [{ name: 'stdout', fifo: stdout } as const, { name: 'stderr', fifo: stderr } as const];
+    const read = streams.filter(({ fifo }) => fifo !== '');
+    if (read.length > 0) await this.#logger.start(this.#setup, this.#record.logPath, read);
   }
 
   #removeFiles(): void {
+    const { stdin, stdout, stderr, note, record } = this.#paths;
     // The record goes last: as long as it is there, what is left is found.
-    for (const path of [this.#paths.stdin, this.#paths.stdout, this.#paths.stderr, this.#paths.record])
-      unlinkQuietly(path);
+    for (const path of [stdin, stdout, stderr, note, record]) unlinkQuietly(path);
   }
+}
+
+/** Ends all that writes logs for a pod whose shim has gone. */
+export async function endLogs(folder: string, native: NativeAddon): Promise<void> {
+  const loggers = ContainerLog.ids(folder).map((id) => new Logger(stdioPaths(folder, id).note, native));
+  await Promise.all(loggers.map((logger) => logger.end()));
 }
 
 interface StdioPaths {
   stdin: string;
   stdout: string;
   stderr: string;
+  note: string;
   record: string;
 }
 
 function stdioPaths(folder: string, id: string): StdioPaths {
   const path = join(folder, id);
-  return { stdin: `${path}.in`, stdout: `${path}.out`, stderr: `${path}.err`, record: `${path}${recordEnding}` };
-}
-
-function nowNanos(): bigint {
-  return BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000)) * 1000n;
+  return {
+    stdin: `${path}.in`,
+    stdout: `${path}.out`,
+    stderr: `${path}.err`,
+    note: `${path}.logger`,
+    record: `${path}${recordEnding}`,
+  };
 }

@@ -1,11 +1,11 @@
 import { nowNanoseconds } from '../../wire/index.ts';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Logger } from 'pino';
+import type { Logger as PinoLogger } from 'pino';
 import { Code, isRpcError } from '../../grpc/index.ts';
 import { unmountAllUnder } from '../../linux/index.ts';
 import { namespaceOf, type Spec } from '../../oci/index.ts';
-import { ContainerLog } from './container-log.ts';
+import { ContainerLog, endLogs, type LogSetup } from './container-log.ts';
 import { makePauseRootfs, pauseSpec } from './pause-container.ts';
 import type { CreateTaskOptions, StartSandboxOptions } from './pod-shim.ts';
 import type { Exit } from './shim-command.ts';
@@ -14,42 +14,50 @@ import { type ShimParts, TaskShim } from './task-shim.ts';
 const sigkill = 9;
 const shmBytes = 64 * 1024 * 1024;
 
+export interface OtherPodShimOptions {
+  /** Absolute path of our static program. */
+  readonly launcher: string;
+  /** What the processes that write logs inherit. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly log: PinoLogger;
+}
+
+/** How often it is seen whether the containers' output is still read. */
+const lookAfterLogsMs = 5000;
+
 /**
  * A shim that knows containers only, such as containerd-shim-runc-v2. A container of ours is the sandbox, and the members' output comes
- * through FIFOs that are read, and logged, here.
+ * through FIFOs that a process of each container reads, and logs.
  */
 export class OtherPodShim extends TaskShim {
   readonly #launcher: string;
-  readonly #log: Logger;
-  readonly #ioFolder: string;
+  readonly #log: PinoLogger;
+  readonly #logSetup: LogSetup;
   readonly #shmPath: string;
   readonly #logs = new Map<string, ContainerLog>();
+  readonly #lookingAfter: NodeJS.Timeout;
 
-  /** @param launcher absolute path of our static program */
-  constructor(parts: ShimParts, launcher: string, log: Logger) {
+  constructor(parts: ShimParts, { launcher, environment, log }: OtherPodShimOptions) {
     super(parts);
     this.#launcher = launcher;
     this.#log = log;
-    this.#ioFolder = join(this.info.bundle, 'io');
     this.#shmPath = join(this.info.bundle, 'shm');
-    mkdirSync(this.#ioFolder, { recursive: true, mode: 0o700 });
+    this.#logSetup = { launcher, environment, native: this.native, complaints: this.folder.logPath };
+    mkdirSync(this.folder.ioFolder, { recursive: true, mode: 0o700 });
+    this.#lookingAfter = setInterval(() => void this.#lookAfterLogs(), lookAfterLogsMs);
+    this.#lookingAfter.unref();
   }
 
   override async takeUp(): Promise<void> {
-    for (const id of ContainerLog.ids(this.#ioFolder)) {
-      const log = ContainerLog.resume(this.#ioFolder, id, this.#logFailed(id));
-      if (log !== undefined) this.#logs.set(id, log);
-    }
+    for (const id of ContainerLog.ids(this.folder.ioFolder))
+      this.#logs.set(id, ContainerLog.resume(this.folder.ioFolder, id, this.#logSetup));
+    await this.#lookAfterLogs();
     await super.takeUp();
   }
 
   override async disconnect(): Promise<void> {
-    // What a dead shim has written last is still in the FIFOs.
-    const graceMs = this.isOpen ? 0 : this.deadlines.drainMs;
+    clearInterval(this.#lookingAfter);
     await super.disconnect();
-    const logs = [...this.#logs.values()];
-    if (graceMs > 0) await Promise.all(logs.map((log) => log.drained(graceMs)));
-    await Promise.all(logs.map((log) => log.close()));
   }
 
   async startSandbox(options: StartSandboxOptions): Promise<{ pid: number; createdAt: bigint }> {
@@ -86,7 +94,7 @@ export class OtherPodShim extends TaskShim {
     const { id, bundle, rootfs, terminal, logPath, stdin } = options;
     await this.#shareShm(bundle);
     const record = { logPath, terminal, stdin };
-    const log = await ContainerLog.make(this.#ioFolder, id, record, this.native, this.#logFailed(id));
+    const log = await ContainerLog.make(this.folder.ioFolder, id, record, this.#logSetup);
     this.#logs.set(id, log);
     try {
       return await this.createTask({ id, bundle, rootfs, terminal, ...log.stdio });
@@ -105,14 +113,15 @@ export class OtherPodShim extends TaskShim {
   }
 
   override async delete(id: string, execId = ''): Promise<Exit & { pid: number }> {
-    const answer = await super.delete(id, execId);
-    const log = execId === '' ? this.#logs.get(id) : undefined;
-    if (log !== undefined) {
-      await log.drained(this.deadlines.drainMs);
-      this.#logs.delete(id);
-      await log.remove();
+    try {
+      const answer = await super.delete(id, execId);
+      if (execId === '') await this.#removeLog(id);
+      return answer;
+    } catch (error) {
+      // Its creation was cut off, or its deletion.
+      if (execId === '' && isRpcError(error, Code.NotFound)) await this.#removeLog(id);
+      throw error;
     }
-    return answer;
   }
 
   async reopenLog(id: string): Promise<void> {
@@ -122,6 +131,7 @@ export class OtherPodShim extends TaskShim {
   protected async askToEnd(): Promise<void> {
     const { id } = this.info;
     await this.stopSandbox();
+    await endLogs(this.folder.ioFolder, this.native);
     await this.task('Shutdown', { id, now: true }, { timeoutMs: this.deadlines.answerMs });
   }
 
@@ -148,7 +158,23 @@ export class OtherPodShim extends TaskShim {
     writeFileSync(path, JSON.stringify(spec));
   }
 
-  #logFailed(containerId: string): (error: unknown) => void {
-    return (err) => this.#log.error({ err, containerId }, 'output of a container cannot be logged and is dropped');
+  async #removeLog(id: string): Promise<void> {
+    const log = this.#logs.get(id);
+    await log?.drained(this.deadlines.drainMs);
+    this.#logs.delete(id);
+    await log?.remove();
+  }
+
+  async #lookAfterLogs(): Promise<void> {
+    for (const [containerId, log] of this.#logs) {
+      try {
+        await log.lookAfter();
+      } catch (err) {
+        this.#log.error(
+          { err, containerId },
+          'the output of a container is not read, and it will wait once the pipe is full',
+        );
+      }
+    }
   }
 }

@@ -26,6 +26,16 @@ export class SandboxFolder {
     this.#native = native;
   }
 
+  /** The FIFO through which a shim says what it has to say. */
+  get logPath(): string {
+    return join(this.path, 'log');
+  }
+
+  /** Where the stdio of containers of other shims is. */
+  get ioFolder(): string {
+    return join(this.path, 'io');
+  }
+
   make(): void {
     mkdirSync(this.path, { recursive: true, mode: 0o711 });
   }

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { isRpcError } from '../../grpc/index.ts';
 import type { NativeAddon } from '../../linux/index.ts';
+import { endLogs } from './container-log.ts';
 import type { Deadlines } from './deadlines.ts';
 import { identityOf, killProcess } from './process-identity.ts';
 import { SandboxFolder } from './sandbox-folder.ts';
@@ -86,6 +87,7 @@ export class ShimCleanup {
     );
     const end = isThere ? await this.#delete(info, info.id, folder.path) : undefined;
     await kill();
+    await endLogs(folder.ioFolder, this.#native);
     folder.remove({ address });
     const found = ends.flatMap(([id, exit]): [string, Exit][] => (exit === undefined ? [] : [[id, exit]]));
     return { ...(end ?? killedNow()), containers: new Map(found) };

@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { NativeAddon } from '../../linux/index.ts';
 import { FifoReader } from './fifo-reader.ts';
@@ -10,16 +9,15 @@ const maxLineBytes = 16 * 1024;
 /** The manager's own log has these already. */
 const knownFields = ['time', 'id', 'namespace'];
 
-/** What a shim says, from the FIFO `log` of its bundle into the manager's own log. */
+/** What a shim says, from a FIFO into the manager's own log. */
 export class ShimLog {
   readonly #reader: FifoReader;
   readonly #log: Logger;
   #rest = '';
 
   /** Makes the FIFO if it is not there. A shim may refuse to start when nobody reads it. @throws SystemError */
-  constructor(bundle: string, native: NativeAddon, log: Logger) {
+  constructor(path: string, native: NativeAddon, log: Logger) {
     this.#log = log;
-    const path = join(bundle, 'log');
     if (!existsSync(path)) native.mkfifo(path, fifoMode);
     this.#reader = new FifoReader(path, { take: (bytes) => this.#take(bytes.toString()), keepOpen: true });
   }

@@ -248,9 +248,9 @@ export class Shims {
   }
 
   #podShim(started: StartedShim, runtime: ResolvedRuntime | undefined): TaskShim {
-    const { native, systemdCgroup, shimBinary, log } = this.#options;
+    const { native, systemdCgroup, shimBinary: launcher, environment, log } = this.#options;
     const parts = { ...started, native, deadlines: this.#deadlines, runtime, systemdCgroup };
-    const shim = started.info.ours ? new BerthPodShim(parts) : new OtherPodShim(parts, shimBinary, log);
+    const shim = started.info.ours ? new BerthPodShim(parts) : new OtherPodShim(parts, { launcher, environment, log });
     this.#open.add(shim);
     void shim.whenGone.then(() => shim.disconnect()).then(() => this.#open.delete(shim));
     return shim;
@@ -261,7 +261,7 @@ export class Shims {
   }
 
   #shimLog(id: string, folder: SandboxFolder): ShimLog {
-    return new ShimLog(folder.path, this.#options.native, this.#options.log.child({ shim: id }));
+    return new ShimLog(folder.logPath, this.#options.native, this.#options.log.child({ shim: id }));
   }
 
   #dial({ id, address }: ShimInfo, timeoutMs: number, signal?: AbortSignal): Promise<ShimConnection> {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * containerd-shim-berth-v2 as it is on the disk: a small static program that becomes the JavaScript host, or waits for it
- * (start), or sleeps in its place (keeper), or holds a sandbox's namespaces (pause).
+ * (start), or sleeps in its place (keeper), or holds a sandbox's namespaces (pause), or writes a container's log (logger).
  */
 #ifndef BERTH_LAUNCHER_H
 #define BERTH_LAUNCHER_H
@@ -22,6 +22,7 @@ int host_exec(char *const *argv, char *const *envp);
 int start_main(char *const *argv, char *const *envp);
 int keeper_main(char *const *argv, char *const *envp);
 int pause_main(char *const *argv);
+int logger_main(int argc, char *const *argv);
 
 /* The value of NAME in an environment, or NULL. */
 const char *environment_value(char *const *envp, const char *name);

@@ -24,6 +24,8 @@ int main(int argc, char **argv, char **envp) {
     signal(SIGCHLD, SIG_DFL);
     if (is_named(argv[0], "berth-pause"))
         return pause_main(argv);
+    if (is_named(argv[0], "berth-logger"))
+        return logger_main(argc, argv);
     const char *keeper = environment_value(envp, "BERTH_KEEPER");
     if (keeper && strcmp(keeper, "1") == 0)
         return keeper_main(argv, envp);

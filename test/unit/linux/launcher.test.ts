@@ -1,5 +1,19 @@
 import assert from 'node:assert/strict';
-import { copyFileSync, linkSync, mkdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -189,3 +203,75 @@ for (const signal of [2, 15]) {
     assert.deepEqual([exit.exitCode, exit.signal], [0, 0]);
   });
 }
+
+/** The text of a log without its times. */
+const linesOf = (path: string) =>
+  readFileSync(path, 'utf8')
+    .split('\n')
+    .map((line) => line.replace(/^\S+ /, ''))
+    .slice(0, -1);
+
+test('berth-logger writes FIFOs into a log, opens it anew, and ends with them', async () => {
+  const place = join(folder, 'logger');
+  mkdirSync(place);
+  const at = (name: string) => join(place, name);
+  const [out, err, log, note] = [at('out'), at('err'), at('log'), at('note')];
+  for (const path of [out, err]) native.mkfifo(path, 0o600);
+  const answer = native.memfd('answer');
+  const fds = [-1, answer, 2, ...[out, err].map((path) => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK))];
+  const pid = native.spawn({ file: pause, argv: ['berth-logger', note, log, 'stdout', 'stderr'], env: [], fds });
+  for (const fd of fds.slice(3)) closeSync(fd);
+  await until(() => readFileSync(`/proc/self/fd/${answer}`, 'utf8') === 'ready');
+  native.close(answer);
+  assert.equal(readFileSync(note, 'utf8'), `${pid}\n`);
+  assert.equal(readFileSync(log, 'utf8'), '');
+  await sleep(50);
+  assert.equal(readProcessStatus(pid)?.state, 'S', 'a FIFO without a writer is no end');
+
+  const [writeOut, writeErr] = [openSync(out, 'w'), openSync(err, 'w')];
+  writeSync(writeOut, 'one\ntw');
+  await until(() => linesOf(log).includes('stdout F one'));
+  renameSync(log, at('log.1'));
+  native.kill(pid, 1);
+  await until(() => existsSync(log));
+  writeSync(writeOut, 'o\n');
+  writeSync(writeErr, 'no end');
+  closeSync(writeErr);
+  await until(() => linesOf(log).length === 2);
+  assert.deepEqual(linesOf(log).sort(), ['stderr P no end', 'stdout F two']);
+  assert.deepEqual(linesOf(at('log.1')), ['stdout F one']);
+  writeSync(writeOut, 'last\n');
+  closeSync(writeOut);
+  assert.equal((await watcher.exitOf(pid)).exitCode, 0);
+  assert.equal(linesOf(log).at(-1), 'stdout F last');
+  assert.equal(readFileSync(note, 'utf8'), `${pid}\nended\n`);
+});
+
+test('berth-logger writes what is there when it is told to end, and tells why it cannot begin', async () => {
+  const place = join(folder, 'logger-ends');
+  mkdirSync(place);
+  const fifo = join(place, 'out');
+  native.mkfifo(fifo, 0o600);
+  const start = (log: string, stdout: number) => {
+    const fds = [-1, stdout, 2, openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK)];
+    const pid = native.spawn({ file: pause, argv: ['berth-logger', join(place, 'note'), log, 'stdout'], env: [], fds });
+    closeSync(fds[3] ?? -1);
+    return pid;
+  };
+  const answer = native.memfd('answer');
+  const said = () => readFileSync(`/proc/self/fd/${answer}`, 'utf8');
+  assert.equal((await watcher.exitOf(start(join(place, 'absent/log'), answer))).exitCode, 1);
+  assert.match(said(), /absent\/log: No such file or directory$/);
+  const log = join(place, 'log');
+  const writer = openSync(fifo, 'r+');
+  const pid = start(log, answer);
+  await until(() => said().endsWith('ready'));
+  native.kill(pid, 19);
+  writeSync(writer, 'late\n');
+  native.kill(pid, 15);
+  native.kill(pid, 18);
+  assert.equal((await watcher.exitOf(pid)).exitCode, 0);
+  assert.deepEqual(linesOf(log), ['stdout F late']);
+  closeSync(writer);
+  native.close(answer);
+});
