@@ -105,7 +105,16 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
   ]);
 
   const events = new PodEvents();
-  const taskEvents = new TaskEvents({ store, containers: records, sandboxes: sandboxRecords, journal, events, log });
+  const shims = new PodShims(log);
+  const taskEvents = new TaskEvents({
+    store,
+    containers: records,
+    sandboxes: sandboxRecords,
+    journal,
+    events,
+    outputWritten: async (sandbox, container) => await shims.find(sandbox)?.outputWritten(container),
+    log,
+  });
   const eventsAddress = `${config.socket}.ttrpc`;
   const eventsServer = await ShimEventsServer.listen(eventsAddress, native, log, (event) => taskEvents.take(event));
   const starter = new Shims({
@@ -124,7 +133,6 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
 
   const locks = new KeyedLock();
   const names = new Names('pod or container');
-  const shims = new PodShims(log);
   const rootfs = new ContainerRootfs(layout, native);
   const files = new SandboxFiles(layout, native);
   const stop = new ContainerStop(records, shims, locks, log);

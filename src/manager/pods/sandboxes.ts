@@ -89,8 +89,6 @@ export class Sandboxes {
       await this.#make(newRecord(id, config, runtimeHandler, runtime, this.#o.layout), starting, undo);
     } catch (error) {
       await undo.run();
-      // A shim that does not start takes the folder with it, and whatever else fails then fails because of it.
-      await starting;
       throw error;
     }
     this.#o.events.tell('created', id, id);
@@ -181,7 +179,11 @@ export class Sandboxes {
     undo.add('files', () => files.remove(id));
     // What tells how to find the shim is among the files.
     undo.add('shim, before its files', () => this.#abandon(id, starting));
-    await files.write(record);
+    await files.write(record).catch(async (error: unknown) => {
+      // A shim that cannot be started takes the folder with it: then that is the reason.
+      await starting;
+      throw error;
+    });
     files.makeNetwork(record);
     undo.add('network', () => this.#releaseNetwork(record));
     const attaching = netnsPath === '' ? Promise.resolve(undefined) : network.attach(networkRequest(record));

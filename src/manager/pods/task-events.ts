@@ -28,6 +28,8 @@ export interface TaskEventsOptions {
   readonly sandboxes: SandboxRecords;
   readonly journal: EventJournal;
   readonly events: PodEvents;
+  /** Resolves when the output of a container that has ended is in its log, soon at the latest. */
+  readonly outputWritten: (sandboxId: string, containerId: string) => Promise<void>;
   readonly log: Logger;
 }
 
@@ -51,7 +53,7 @@ export class TaskEvents {
   }
 
   /** Takes one event. What it throws means: not taken, send it again. */
-  take({ namespace, topic, at, event, sequence }: ShimEvent): void {
+  async take({ namespace, topic, at, event, sequence }: ShimEvent): Promise<void> {
     const decoded = decode(event);
     if (decoded === undefined) {
       // Refusing it would have it sent again for ever, and what comes after it never.
@@ -59,6 +61,8 @@ export class TaskEvents {
       return;
     }
     const { containerId } = decoded;
+    const ending = decoded.kind === 'exit' ? this.#o.containers.get(containerId) : undefined;
+    if (ending !== undefined) await this.#o.outputWritten(ending.sandboxId, containerId);
     const record = this.#o.containers.get(containerId);
     const sandboxId = record?.sandboxId ?? containerId;
     // A container that is not there any more was told of to its end.

@@ -55,6 +55,11 @@ export class BerthPodShim extends TaskShim {
     return await this.createTask({ id, bundle, rootfs, terminal, ...stdio });
   }
 
+  /** It tells of an end when that is so. */
+  outputWritten(): Promise<void> {
+    return Promise.resolve();
+  }
+
   async reopenLog(id: string): Promise<void> {
     const options = { timeoutMs: this.deadlines.answerMs, about: `container "${id}"` };
     await this.connection.call(shimV1, 'ReopenLogs', { id }, options);

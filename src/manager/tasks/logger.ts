@@ -1,18 +1,31 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Code, RpcError } from '../../grpc/index.ts';
-import type { NativeAddon } from '../../linux/index.ts';
+import { isSystemError, type NativeAddon } from '../../linux/index.ts';
 import { identityOf, killProcess } from './process-identity.ts';
 
 /** By this name the static program reads FIFOs and writes a CRI log. */
 const program = 'berth-logger';
-const { O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
+const { O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
+const logMode = 0o640;
+const ready = 'ready';
 const readyMs = 5000;
+const soonMs = 1000;
 const lookAgainMs = 5;
 /** From SIGTERM to the end: longer than it tries to write what is left. */
 const endMs = 1500;
+const [sighup, sigterm] = [1, 15];
 
 export interface LoggerSetup {
   /** Absolute path of our static program. */
@@ -22,6 +35,17 @@ export interface LoggerSetup {
   readonly complaints: string;
 }
 
+export interface LoggerTask {
+  /** '' to drop what is read. */
+  readonly logPath: string;
+  /** The FIFOs. */
+  readonly streams: readonly { name: 'stdout' | 'stderr'; fifo: string }[];
+  /** Whether the container is new: then a log that cannot be written is refused. Else its output is dropped. */
+  readonly isFirst: boolean;
+  /** It has ended, by whatever. Not told of one that has just begun, or that an earlier manager has started. */
+  readonly whenEnded: () => void;
+}
+
 /**
  * The process that writes a container's output into its log, for shims that know FIFOs only. It outlives the manager, as the log must;
  * it is found again by its note.
@@ -29,41 +53,24 @@ export interface LoggerSetup {
 export class Logger {
   readonly #note: string;
   readonly #native: NativeAddon;
+  /** That which this manager has started: it is known before it has noted itself. */
+  #started = 0;
 
-  /** @param note path of the file in which it notes its pid, and then its end */
+  /** @param note path of the file in which it notes its pid, and then its end; without links */
   constructor(note: string, native: NativeAddon) {
     this.#note = note;
     this.#native = native;
   }
 
-  /**
-   * @param logPath '' to drop what is read
-   * @param streams the FIFOs
-   * @throws RpcError INTERNAL with its reason when it cannot do its work; then it has ended
-   */
-  async start(
-    { launcher, environment, complaints }: LoggerSetup,
-    logPath: string,
-    streams: readonly { name: 'stdout' | 'stderr'; fifo: string }[],
-  ): Promise<void> {
+  /** @throws RpcError INTERNAL with its reason when it cannot do its work; then it has ended */
+  async start(setup: LoggerSetup, task: LoggerTask): Promise<void> {
     const fds: number[] = [];
     try {
-      fds.push(openSync(complaints, O_RDWR | O_NONBLOCK));
-      for (const { fifo } of streams) fds.push(openSync(fifo, O_RDONLY | O_NONBLOCK));
-      const args = [this.#note, logPath, ...streams.map(({ name }) => name)];
-      const child = spawn(launcher, args, {
-        argv0: program,
-        cwd: '/',
-        env: { ...environment },
-        detached: true,
-        stdio: ['ignore', 'pipe', ...fds],
-      });
-      child.unref();
-      let said = '';
-      child.stdout?.on('data', (bytes: Buffer) => (said += bytes.toString()));
-      if (child.stdout !== null) await once(child.stdout, 'close', { signal: AbortSignal.timeout(readyMs) });
-      if (said === 'ready') return;
-      throw new Error(said === '' ? 'it has ended at once' : said);
+      writeFileSync(this.#note, '', { mode: 0o600 });
+      fds.push(openSync(setup.complaints, O_WRONLY | O_NONBLOCK));
+      for (const { fifo } of task.streams) fds.push(openSync(fifo, O_RDONLY | O_NONBLOCK));
+      const said = await this.#run(setup, task, fds);
+      if (said !== ready) throw new Error(said === '' ? 'it has ended at once' : said);
     } catch (cause) {
       await this.end();
       const why = cause instanceof Error ? cause.message : String(cause);
@@ -71,6 +78,33 @@ export class Logger {
     } finally {
       for (const fd of fds) closeSync(fd);
     }
+  }
+
+  /** Gives what it has said when it was ready, or could not be. */
+  async #run({ launcher, environment }: LoggerSetup, task: LoggerTask, fds: readonly number[]): Promise<string> {
+    const { logPath, streams, isFirst, whenEnded } = task;
+    const args = [isFirst ? 'first' : 'again', this.#note, logPath, ...streams.map(({ name }) => name)];
+    const options = { argv0: program, cwd: '/', env: { ...environment }, detached: true };
+    const child = spawn(launcher, args, { ...options, stdio: ['ignore', 'pipe', ...fds] });
+    const failed = once(child, 'error').then(([error]) => Promise.reject(error as Error));
+    // It fails, if it does, where it is waited for.
+    failed.catch(() => undefined);
+    this.#started = child.pid ?? 0;
+    const startedAt = performance.now();
+    let isReady = false;
+    // One that cannot live is not to be replaced at once, again and again.
+    child.once('exit', () => isReady && performance.now() - startedAt > soonMs && whenEnded());
+    child.unref();
+    const { stdout } = child;
+    if (stdout === null) return await failed;
+    let said = '';
+    stdout.on('data', (bytes: Buffer) => (said += bytes.toString()));
+    const closed = once(stdout, 'close', { signal: AbortSignal.timeout(readyMs) });
+    await Promise.race([failed, closed]);
+    // A program that could not be run says so a moment later.
+    if (child.pid === undefined) return await failed;
+    isReady = said === ready;
+    return said;
   }
 
   /** Whether all output has come to its end and is in the log. */
@@ -92,17 +126,19 @@ export class Logger {
     return true;
   }
 
-  /** It goes on in a new file of that name. @throws RpcError INTERNAL when it does not within that time */
+  /** The log goes on in a new file of that name, which is there also if there is no output any more. @throws RpcError, SystemError */
   async reopen(logPath: string, timeoutMs: number): Promise<void> {
     const pid = this.#pid;
-    if (pid === undefined) return;
-    process.kill(pid, 'SIGHUP');
-    const deadline = performance.now() + timeoutMs;
-    while (!writesOnlyTo(logPath, pid, this.#note)) {
-      if (performance.now() > deadline)
-        throw new RpcError(Code.Internal, `the log ${logPath} cannot be opened anew: berthd's own log tells why`);
-      await sleep(lookAgainMs);
+    if (pid !== undefined && this.#signal(sighup)) {
+      const deadline = performance.now() + timeoutMs;
+      while (!writesOnlyTo(logPath, pid, this.#note) && this.#pid === pid) {
+        if (performance.now() > deadline)
+          throw new RpcError(Code.Internal, `the log ${logPath} cannot be opened anew: berthd's own log tells why`);
+        await sleep(lookAgainMs);
+      }
     }
+    if (this.#pid === undefined)
+      closeSync(openSync(logPath, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOFOLLOW, logMode));
   }
 
   /** What is there now is written, and it ends. Idempotent. */
@@ -110,19 +146,41 @@ export class Logger {
     const pid = this.#pid;
     if (pid === undefined) return;
     const identity = identityOf(pid);
-    process.kill(pid, 'SIGTERM');
+    this.#signal(sigterm);
     if (!(await this.ended(endMs)) && identity !== undefined) await killProcess(identity, this.#native, endMs);
   }
 
-  get #pid(): number | undefined {
-    const pid = Number.parseInt(this.#noted());
-    if (!(pid > 0)) return undefined;
+  /** False when it has ended. */
+  #signal(signal: number): boolean {
+    const pid = this.#pid;
+    if (pid === undefined) return false;
+    let pidfd = -1;
     try {
-      // A process that has the number now has not this command line.
-      const [name, note] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-      return name === program && note === this.#note ? pid : undefined;
+      pidfd = this.#native.pidfdOpen(pid);
+      // The descriptor is of one process: if that is ours now, it is the one that gets the signal.
+      if (this.#pid !== pid) return false;
+      this.#native.pidfdSendSignal(pidfd, signal);
+      return true;
+    } catch (error) {
+      if (isSystemError(error, 'ESRCH', 'EINVAL')) return false;
+      throw error;
+    } finally {
+      if (pidfd >= 0) closeSync(pidfd);
+    }
+  }
+
+  get #pid(): number | undefined {
+    return [Number.parseInt(this.#noted()), this.#started].find((pid) => this.#isOurs(pid));
+  }
+
+  /** A process that has the number now has not this command line. */
+  #isOurs(pid: number): boolean {
+    if (!(pid > 0)) return false;
+    try {
+      const [name, , note] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+      return name === program && note === this.#note;
     } catch {
-      return undefined;
+      return false;
     }
   }
 
@@ -135,7 +193,7 @@ export class Logger {
   }
 }
 
-/** Whether the log is there, and no other file is what that process writes to. */
+/** Whether the log is there, and no other file but its note is what that process writes to. */
 function writesOnlyTo(logPath: string, pid: number, note: string): boolean {
   try {
     const { dev, ino } = statSync(logPath);

@@ -42,21 +42,25 @@ export class OtherPodShim extends TaskShim {
     this.#launcher = launcher;
     this.#log = log;
     this.#shmPath = join(this.info.bundle, 'shm');
-    this.#logSetup = { launcher, environment, native: this.native, complaints: this.folder.logPath };
+    const failed = (err: unknown) =>
+      log.error(
+        { err, sandbox: this.info.id },
+        'the output of a container is not read, and it will wait once the pipe is full',
+      );
+    this.#logSetup = { launcher, environment, native: this.native, complaints: this.folder.logPath, failed };
     mkdirSync(this.folder.ioFolder, { recursive: true, mode: 0o700 });
     this.#lookingAfter = setInterval(() => void this.#lookAfterLogs(), lookAfterLogsMs);
     this.#lookingAfter.unref();
   }
 
   override async takeUp(): Promise<void> {
-    for (const id of ContainerLog.ids(this.folder.ioFolder))
-      this.#logs.set(id, ContainerLog.resume(this.folder.ioFolder, id, this.#logSetup));
+    for (const id of ContainerLog.ids(this.folder.ioFolder)) this.#resumeLog(id);
     await this.#lookAfterLogs();
     await super.takeUp();
   }
 
   override async disconnect(): Promise<void> {
-    clearInterval(this.#lookingAfter);
+    await this.#letLogsGo();
     await super.disconnect();
   }
 
@@ -108,7 +112,7 @@ export class OtherPodShim extends TaskShim {
   /** The log is complete when this resolves. */
   override async wait(id: string, execId = '', signal?: AbortSignal): Promise<Exit> {
     const exit = await super.wait(id, execId, signal);
-    if (execId === '') await this.#logs.get(id)?.drained(this.deadlines.drainMs);
+    if (execId === '') await this.outputWritten(id);
     return exit;
   }
 
@@ -124,6 +128,10 @@ export class OtherPodShim extends TaskShim {
     }
   }
 
+  async outputWritten(id: string): Promise<void> {
+    await this.#logs.get(id)?.drained(this.deadlines.drainMs);
+  }
+
   async reopenLog(id: string): Promise<void> {
     await this.#logs.get(id)?.reopen();
   }
@@ -131,6 +139,7 @@ export class OtherPodShim extends TaskShim {
   protected async askToEnd(): Promise<void> {
     const { id } = this.info;
     await this.stopSandbox();
+    await this.#letLogsGo();
     await endLogs(this.folder.ioFolder, this.native);
     await this.task('Shutdown', { id, now: true }, { timeoutMs: this.deadlines.answerMs });
   }
@@ -166,15 +175,20 @@ export class OtherPodShim extends TaskShim {
   }
 
   async #lookAfterLogs(): Promise<void> {
-    for (const [containerId, log] of this.#logs) {
-      try {
-        await log.lookAfter();
-      } catch (err) {
-        this.#log.error(
-          { err, containerId },
-          'the output of a container is not read, and it will wait once the pipe is full',
-        );
-      }
+    await Promise.all([...this.#logs.values()].map((log) => log.lookAfter()));
+  }
+
+  #resumeLog(id: string): void {
+    try {
+      // One that is being made just now is here already.
+      if (!this.#logs.has(id)) this.#logs.set(id, ContainerLog.resume(this.folder.ioFolder, id, this.#logSetup));
+    } catch (err) {
+      this.#log.error({ err, containerId: id }, 'the log of a container cannot be taken up');
     }
+  }
+
+  async #letLogsGo(): Promise<void> {
+    clearInterval(this.#lookingAfter);
+    await Promise.all([...this.#logs.values()].map((log) => log.letGo()));
   }
 }

@@ -66,6 +66,8 @@ export interface PodShim {
   stats(id: string): Promise<protobuf.Any | undefined>;
   /** @param resources LinuxResources of the OCI runtime specification */
   update(id: string, resources: object): Promise<void>;
+  /** Of a container that has ended: resolves when all of its output is in its log, soon at the latest. */
+  outputWritten(id: string): Promise<void>;
   /** Goes on in a new file of the same name, after the old one was renamed. */
   reopenLog(id: string): Promise<void>;
   pause(id: string): Promise<void>;

@@ -87,7 +87,9 @@ export class ShimCleanup {
     );
     const end = isThere ? await this.#delete(info, info.id, folder.path) : undefined;
     await kill();
-    await endLogs(folder.ioFolder, this.#native);
+    await endLogs(folder.ioFolder, this.#native).catch((err: unknown) =>
+      this.#log.error({ sandbox: info.id, err }, 'a process that wrote a log cannot be ended'),
+    );
     folder.remove({ address });
     const found = ends.flatMap(([id, exit]): [string, Exit][] => (exit === undefined ? [] : [[id, exit]]));
     return { ...(end ?? killedNow()), containers: new Map(found) };

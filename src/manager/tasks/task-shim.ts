@@ -95,6 +95,7 @@ export abstract class TaskShim implements PodShim {
   abstract sandboxEnded(): Promise<void>;
   abstract stopSandbox(timeoutSeconds: number): Promise<void>;
   abstract create(options: CreateTaskOptions): Promise<number>;
+  abstract outputWritten(id: string): Promise<void>;
   abstract reopenLog(id: string): Promise<void>;
   /** Asks the shim to end; it is to be ready for it. */
   protected abstract askToEnd(): Promise<void>;

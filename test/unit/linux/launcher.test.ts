@@ -11,6 +11,7 @@ import {
   readlinkSync,
   renameSync,
   symlinkSync,
+  write,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -217,9 +218,15 @@ test('berth-logger writes FIFOs into a log, opens it anew, and ends with them', 
   const at = (name: string) => join(place, name);
   const [out, err, log, note] = [at('out'), at('err'), at('log'), at('note')];
   for (const path of [out, err]) native.mkfifo(path, 0o600);
+  writeFileSync(note, '');
   const answer = native.memfd('answer');
   const fds = [-1, answer, 2, ...[out, err].map((path) => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK))];
-  const pid = native.spawn({ file: pause, argv: ['berth-logger', note, log, 'stdout', 'stderr'], env: [], fds });
+  const pid = native.spawn({
+    file: pause,
+    argv: ['berth-logger', 'first', note, log, 'stdout', 'stderr'],
+    env: [],
+    fds,
+  });
   for (const fd of fds.slice(3)) closeSync(fd);
   await until(() => readFileSync(`/proc/self/fd/${answer}`, 'utf8') === 'ready');
   native.close(answer);
@@ -252,9 +259,15 @@ test('berth-logger writes what is there when it is told to end, and tells why it
   mkdirSync(place);
   const fifo = join(place, 'out');
   native.mkfifo(fifo, 0o600);
-  const start = (log: string, stdout: number) => {
+  writeFileSync(join(place, 'note'), '');
+  const start = (log: string, stdout: number, mode = 'first') => {
     const fds = [-1, stdout, 2, openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK)];
-    const pid = native.spawn({ file: pause, argv: ['berth-logger', join(place, 'note'), log, 'stdout'], env: [], fds });
+    const pid = native.spawn({
+      file: pause,
+      argv: ['berth-logger', mode, join(place, 'note'), log, 'stdout'],
+      env: [],
+      fds,
+    });
     closeSync(fds[3] ?? -1);
     return pid;
   };
@@ -272,6 +285,28 @@ test('berth-logger writes what is there when it is told to end, and tells why it
   native.kill(pid, 18);
   assert.equal((await watcher.exitOf(pid)).exitCode, 0);
   assert.deepEqual(linesOf(log), ['stdout F late']);
+  assert.equal(readFileSync(join(place, 'note'), 'utf8'), `${pid}\n`, 'the output has not ended');
+
+  const late = join(place, 'folder/log');
+  const again = start(late, answer, 'again');
+  await until(() => said().endsWith('readyready'));
+  // More than a pipe holds: nobody waits for a log that cannot be written.
+  const much = Buffer.alloc(1 << 17, 'x\n');
+  for (let at = 0; at < much.length;) at += await writeSome(writer, much.subarray(at));
+  mkdirSync(join(place, 'folder'));
+  native.kill(again, 1);
+  await until(() => existsSync(late));
+  await writeSome(writer, Buffer.from('heard\n'));
+  await until(() => linesOf(late).includes('stdout F heard'));
   closeSync(writer);
+  assert.equal((await watcher.exitOf(again)).exitCode, 0);
+  assert.equal(readFileSync(join(place, 'note'), 'utf8'), `${again}\nended\n`);
   native.close(answer);
 });
+
+/** Writes what there is room for, when there is room. */
+function writeSome(fd: number, bytes: Buffer): Promise<number> {
+  return new Promise((resolve, reject) =>
+    write(fd, bytes, 0, Math.min(bytes.length, 4096), null, (error, count) => (error ? reject(error) : resolve(count))),
+  );
+}
