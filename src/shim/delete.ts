@@ -93,9 +93,7 @@ async function undo(
     unmountRootfs(bundle, native);
   });
   if (shim !== undefined && !answers(shim.socketPath, native))
-    await attempt('clean up after its shim', () => {
-      deleteShim(shim, native);
-    });
+    await attempt('clean up after its shim', () => deleteShim(shim, native));
   for (const file of [containerRecordFile, shimRecordFile]) unlinkQuietly(join(bundle, file));
   return farewell?.response ?? responseFrom(record, pid);
 }
@@ -158,14 +156,17 @@ function isOurs(pid: number, bundle: string): boolean {
 }
 
 /** What was the shim's own: its sockets, its sandbox. */
-function deleteShim(shim: ShimRecord, native: NativeAddon): void {
+async function deleteShim(shim: ShimRecord, native: NativeAddon): Promise<void> {
   for (const path of [shim.socketPath, shim.attach?.path ?? '']) if (path !== '') rmSync(path, { force: true });
   const consoles = consoleSocketPrefix(shim);
   for (const name of readdirSync(shim.socketFolder))
     if (name.startsWith(consoles)) rmSync(join(shim.socketFolder, name));
   const { sandbox } = shim;
   if (sandbox === null) return;
-  if (sandbox.state === 'ready' && commandOf(sandbox.pid) === 'berth-pause') native.kill(sandbox.pid, sigkill);
+  const isThere = () => sandbox.state === 'ready' && commandOf(sandbox.pid) === 'berth-pause';
+  if (isThere()) native.kill(sandbox.pid, sigkill);
+  for (const deadline = Date.now() + killTimeoutMs; isThere() && Date.now() < deadline;)
+    await new Promise((resolve) => setTimeout(resolve, 5));
   if (sandbox.shmPath !== '') unmountAllUnder(sandbox.shmPath, native);
 }
 

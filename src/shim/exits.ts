@@ -11,9 +11,19 @@ export class Exits {
   readonly #unclaimed = new Map<number, { exit: ChildExit; order: number }>();
   #expecting = 0;
   #order = 0;
+  #firstEndedAt: bigint | undefined;
+
+  /** @param firstEndedAt when the first child that is told of has ended, if that was noticed before the reaper was there */
+  constructor(firstEndedAt?: bigint) {
+    this.#firstEndedAt = firstEndedAt;
+  }
 
   /** Called by the reaper's event. Synchronous: when it returns, the exit is in somebody's record. */
-  handle(exit: ChildExit): void {
+  handle(seen: ChildExit): void {
+    const endedAt = this.#firstEndedAt;
+    this.#firstEndedAt = undefined;
+    const isLate = endedAt !== undefined && endedAt > 0n && endedAt < seen.atNanoseconds;
+    const exit = isLate ? { ...seen, atNanoseconds: endedAt } : seen;
     const listener = this.#listeners.get(exit.pid);
     if (listener !== undefined) {
       this.#listeners.delete(exit.pid);

@@ -21,6 +21,8 @@ export interface HandedOver {
   reason: 'upgrade' | 'sleep';
   /** What the pump told the keeper. */
   keeperEvents?: KeeperEvent[];
+  /** When the end of a child has woken the shim, nanoseconds since the epoch: that is the time of its exit. */
+  childEndedAt?: bigint;
   /** When it was written, milliseconds since the epoch. */
   atMs: number;
 }
@@ -44,6 +46,7 @@ export const handoverVariables = {
   wakeAfterMs: 'BERTH_WAKE_AFTER_MS',
   keep: 'BERTH_KEEP',
   wokenBy: 'BERTH_WOKEN_BY',
+  wokenAt: 'BERTH_WOKEN_AT',
   events: 'BERTH_EVENTS',
 } as const;
 
@@ -66,6 +69,7 @@ export function readHandover(env: NodeJS.ProcessEnv, native: NativeAddon): Hande
   closeSync(fd);
   const handover = JSON.parse(bytes.toString('utf8')) as HandedOver;
   handover.pump = Number(pump);
+  if (env[handoverVariables.wokenBy] === 'child') handover.childEndedAt = BigInt(env[handoverVariables.wokenAt] ?? 0);
   handover.keeperEvents = parseKeeperEvents(env[handoverVariables.events] ?? '');
   native.setCloseOnExec(handover.pump, true);
   for (const useless of handover.close) closeSync(useless);

@@ -151,6 +151,7 @@ function newRecord(
     oomKilled: false,
     hasTask: false,
     told: untold,
+    undoneAt: 0n,
     logPath: folder === '' || config.logPath === '' ? '' : join(folder, config.logPath),
     stopSignal: stopSignalOf(config, image.config),
     stop: null,

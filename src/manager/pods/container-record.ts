@@ -46,6 +46,8 @@ export interface ContainerRecord {
   readonly hasTask: boolean;
   /** What the journal of events has of it. */
   readonly told: { readonly create: boolean; readonly exit: boolean; readonly delete: boolean };
+  /** When a start of it was undone, nanoseconds since the epoch; what is told from before belongs to that. 0: none was. */
+  readonly undoneAt: bigint;
   /** Absolute; '' for no log. */
   readonly logPath: string;
   readonly stopSignal: number;
@@ -61,7 +63,7 @@ export interface ContainerRecord {
 export const untold: ContainerRecord['told'] = { create: false, exit: false, delete: false };
 
 export const containerFormat = recordFormat<ContainerRecord>({
-  bigints: ['createdAt', 'startedAt', 'finishedAt'],
+  bigints: ['createdAt', 'startedAt', 'finishedAt', 'undoneAt'],
   messages: { config: cri.ContainerConfig, resources: cri.LinuxContainerResources },
 });
 

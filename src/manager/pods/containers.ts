@@ -71,6 +71,8 @@ export class Containers {
   /** @throws {RpcError} NOT_FOUND; FAILED_PRECONDITION when it was started before; what its runtime says when it cannot be started */
   async start(idOrPrefix: string): Promise<void> {
     const { id, sandboxId } = this.get(idOrPrefix);
+    // What a start that was cut off has come to is known then.
+    await this.#o.shims.met(sandboxId);
     await this.#o.locks.hold(id, async () => {
       const record = this.get(id);
       if (record.state !== 'created') {

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { readOomKills } from '../../linux/index.ts';
 import { events, fromTimestamp, holds, packAny, type protobuf, toTimestamp, nowNanoseconds } from '../../wire/index.ts';
 import { aboutTasks, type EventJournal } from '../events/index.ts';
 import type { Store } from '../store/index.ts';
@@ -13,6 +14,8 @@ const criNamespace = 'k8s.io';
 /** How long the last events of a container are waited for before we tell them ourselves. */
 const settleMs = 2000;
 const settlePollMs = 10;
+/** The exit code of what SIGKILL has ended. */
+const killedStatus = 137;
 /** The same for a start that is undone, of which there may be nothing to tell. */
 const attemptMs = 500;
 
@@ -67,7 +70,7 @@ export class TaskEvents {
     const sandboxId = record?.sandboxId ?? containerId;
     // A container that is not there any more was told of to its end.
     if (record === undefined && this.#o.sandboxes.get(sandboxId) === undefined) return;
-    if (record !== undefined && (isToldAlready(record, decoded) || isOfAttemptBefore(record, decoded))) return;
+    if (record !== undefined && (isToldAlready(record, decoded) || isOfAttemptBefore(record, decoded, at))) return;
     const isNew = this.#o.store.transaction(() => {
       const origin = sequence === undefined ? undefined : { sandboxId, sequence };
       const number = this.#o.journal.append({ at, namespace, topic, event, containerId, sandboxId }, origin);
@@ -113,7 +116,7 @@ export class TaskEvents {
     if (record === undefined) return;
     this.#o.store.transaction(() => {
       this.#tellRest(record, { exitStatus: record.exitCode, exitedAt: nowNanoseconds() });
-      this.#o.containers.update(id, { told: untold });
+      this.#o.containers.update(id, { told: untold, undoneAt: nowNanoseconds() });
     });
   }
 
@@ -201,18 +204,27 @@ function isToldAlready({ told }: ContainerRecord, { kind }: Decoded): boolean {
   return kind === 'create' || kind === 'exit' || kind === 'delete' ? told[kind] : false;
 }
 
-/** The end of a process that an earlier, undone start has made. */
-function isOfAttemptBefore(record: ContainerRecord, { kind, pid }: Decoded): boolean {
+/** Of a task that an earlier, undone start has made. */
+function isOfAttemptBefore(record: ContainerRecord, { kind, pid }: Decoded, at: bigint): boolean {
+  if (at <= record.undoneAt) return true;
   return kind === 'exit' && record.pid !== 0 && pid !== 0 && pid !== record.pid;
 }
 
 function withEvent(record: ContainerRecord, { kind, exit }: Decoded, at: bigint): ContainerRecord {
-  if (kind === 'oom') return { ...record, oomKilled: true };
+  if (kind === 'oom') return killedForMemory(record);
   if (kind === 'start') return record.startedAt > 0n || !isAlive(record) ? record : { ...record, startedAt: at };
   if (kind === 'other') return record;
   const told = { ...record.told, [kind]: true };
   if (exit === undefined || !isAlive(record)) return { ...record, told };
-  return { ...record, told, ...endOf(record, exit) };
+  // The cgroup is there until the task is deleted. Another shim than ours may tell of the kill after the end, or not at all.
+  const wasKilled = exit.exitStatus === killedStatus && (readOomKills(record.cgroups) ?? 0) > 0;
+  const latest = wasKilled ? { ...record, oomKilled: true } : record;
+  return { ...latest, told, ...endOf(latest, exit) };
+}
+
+function killedForMemory(record: ContainerRecord): ContainerRecord {
+  const isLate = record.state === 'exited' && record.exitCode === killedStatus;
+  return { ...record, oomKilled: true, ...(isLate && { reason: 'OOMKilled' }) };
 }
 
 /** What a record says of a container that has ended. */

@@ -7,7 +7,8 @@
  * BERTH_WAKE_AFTER_MS=n      or wake after so long
  * BERTH_PUMP=fd              what pump_save wrote; a new one goes back
  * BERTH_HANDOVER=fd          passed through, as are BERTH_KEEP=fd,… and BERTH_WAKE's descriptors
- * To the shim: BERTH_WOKEN_BY=request|child|timer|upgrade|event, BERTH_EVENTS=kind:id:value,… (what the pump said meanwhile)
+ * To the shim: BERTH_WOKEN_BY=request|child|timer|upgrade|event, BERTH_WOKEN_AT=ns (of the epoch), BERTH_EVENTS=kind:id:value,…
+ * (what the pump said meanwhile)
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -46,6 +47,7 @@ struct keeper {
     int signals;     /* a signalfd for SIGCHLD and SIGUSR2 */
     int64_t wake_at; /* milliseconds of the monotonic clock; -1: never */
     const char *woken_by;
+    int64_t woken_at; /* nanoseconds since the epoch */
     struct pump_event events[MOST_EVENTS];
     size_t event_count;
 };
@@ -58,8 +60,12 @@ static int64_t now_milliseconds(void) {
 
 /* The first reason counts. */
 static void wake(struct keeper *keeper, const char *reason) {
-    if (!keeper->woken_by)
-        keeper->woken_by = reason;
+    if (keeper->woken_by)
+        return;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    keeper->woken_by = reason;
+    keeper->woken_at = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 static bool child_has_ended(void) {
@@ -235,7 +241,7 @@ static void become_host(struct keeper *keeper) {
     sigemptyset(&none);
     signal(SIGUSR2, SIG_IGN);
     sigprocmask(SIG_SETMASK, &none, &before);
-    char **envp = host_environment(keeper->envp, pump, keeper->woken_by, keeper->events, keeper->event_count);
+    char **envp = host_environment(keeper->envp, pump, keeper->woken_by, keeper->woken_at, keeper->events, keeper->event_count);
     if (envp)
         host_exec(keeper->argv, envp);
     int error = errno;

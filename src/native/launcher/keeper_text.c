@@ -10,9 +10,10 @@
 #define EVENT_CHARACTERS 44
 
 static const char *const replaced[] = { "BERTH_KEEPER=", "BERTH_WAKE=",     "BERTH_WAKE_AFTER_MS=",
-                                        "BERTH_PUMP=",   "BERTH_WOKEN_BY=", "BERTH_EVENTS=" };
+                                        "BERTH_PUMP=",   "BERTH_WOKEN_BY=", "BERTH_WOKEN_AT=",
+                                        "BERTH_EVENTS=" };
 #define REPLACED (sizeof replaced / sizeof *replaced)
-#define ADDED 3
+#define ADDED 4
 
 bool read_number(const char **text, int64_t *number) {
     const char *at = *text;
@@ -56,13 +57,14 @@ static char *write_events(char *to, const struct pump_event *events, size_t coun
     return to;
 }
 
-/* One block: the pointers, and behind them the three new variables' text. */
-char **host_environment(char *const *envp, int pump, const char *woken_by, const struct pump_event *events, size_t count) {
+/* One block: the pointers, and behind them the new variables' text. */
+char **host_environment(char *const *envp, int pump, const char *woken_by, int64_t woken_at,
+                        const struct pump_event *events, size_t count) {
     size_t variables = 0;
     while (envp[variables])
         variables++;
     size_t pointers = (variables + ADDED + 1) * sizeof(char *);
-    char **all = calloc(1, pointers + 128 + strlen(woken_by) + count * EVENT_CHARACTERS);
+    char **all = calloc(1, pointers + 192 + strlen(woken_by) + count * EVENT_CHARACTERS);
     if (!all)
         return NULL;
     char **next = all;
@@ -75,6 +77,8 @@ char **host_environment(char *const *envp, int pump, const char *woken_by, const
     text = write_number(write_text(text, "BERTH_PUMP="), pump) + 1;
     *next++ = text;
     text = write_text(write_text(text, "BERTH_WOKEN_BY="), woken_by) + 1;
+    *next++ = text;
+    text = write_number(write_text(text, "BERTH_WOKEN_AT="), woken_at) + 1;
     *next++ = text;
     write_events(write_text(text, "BERTH_EVENTS="), events, count);
     return all;
