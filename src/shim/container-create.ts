@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import { removeCgroups } from '../linux/index.ts';
+import { removeCgroups, unlinkQuietly } from '../linux/index.ts';
 import { hasOwnPidNamespace, initPidPath, RuntimeError, type Spec } from '../oci/index.ts';
 import { Code, TtrpcError } from '../ttrpc/index.ts';
 import type { task } from '../wire/index.ts';
@@ -12,7 +12,7 @@ import { specCgroups } from './spec-cgroups.ts';
 import { checkId } from './ids.ts';
 import { connectProcess } from './process-start.ts';
 import { newProcessRecord } from './process.ts';
-import { containerRecordFile, writeRecord, type ContainerRecord } from './record.ts';
+import { answerFile, containerRecordFile, writeRecord, type ContainerRecord } from './record.ts';
 import { mountRootfs, unmountRootfs } from './rootfs.ts';
 import { readRuntimeOptions, resolveRuntime } from './runtime-options.ts';
 import { allowedOomScoreAdj } from './shim-process.ts';
@@ -44,6 +44,7 @@ export async function createContainer(
       context.records.forget(record);
     });
     writeRecord(bundle, containerRecordFile, record);
+    unlinkQuietly(join(bundle, answerFile));
     if (request.rootfs.length > 0) {
       undo.push(() => {
         unmountRootfs(bundle, context.native);

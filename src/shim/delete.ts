@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import {
   containerCgroups,
@@ -20,6 +20,7 @@ import { consoleSocketPrefix } from './process-start.ts';
 import { withLoop } from './one-shot.ts';
 import type { Reactor } from './reactor.ts';
 import {
+  answerFile,
   containerRecordFile,
   readContainerRecord,
   readShimRecord,
@@ -41,7 +42,7 @@ const killTimeoutMs = 1000;
 /**
  * `delete`: undoes all that a container's shim has done, from what it left in the bundle, because its manager has lost the shim.
  * Should the shim live all the same, it is told to let go first. Prints a DeleteResponse: the exit that the shim still saw, else
- * "killed". What cannot be undone is told on stderr, and the rest is done.
+ * "killed". A second call tells the same. What cannot be undone is told on stderr, and the rest is done.
  */
 export async function deleteContainer(args: ShimArguments, native: NativeAddon, config: ShimConfig): Promise<void> {
   checkName(args.id, 'id');
@@ -94,8 +95,26 @@ async function undo(
   });
   if (shim !== undefined && !answers(shim.socketPath, native))
     await attempt('clean up after its shim', () => deleteShim(shim, native));
+  const response =
+    farewell?.response ?? (record === undefined ? toldBefore(bundle) : undefined) ?? responseFrom(record, pid);
+  await attempt('note its exit', () => noteAnswer(bundle, response));
   for (const file of [containerRecordFile, shimRecordFile]) unlinkQuietly(join(bundle, file));
-  return farewell?.response ?? responseFrom(record, pid);
+  return response;
+}
+
+/** A manager that is killed before it has our answer asks once more, when the record is gone. */
+function noteAnswer(bundle: string, response: Init<task.DeleteResponse>): void {
+  const path = join(bundle, answerFile);
+  writeFileSync(`${path}.new`, task.DeleteResponse.encode(response), { mode: 0o600 });
+  renameSync(`${path}.new`, path);
+}
+
+function toldBefore(bundle: string): Init<task.DeleteResponse> | undefined {
+  try {
+    return task.DeleteResponse.decode(readFileSync(join(bundle, answerFile)));
+  } catch {
+    return undefined;
+  }
 }
 
 /** Those that were noted; of a create that was cut off, those of its process and of its configuration. */

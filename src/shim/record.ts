@@ -161,6 +161,8 @@ export interface AttachToken {
 
 export const shimRecordFile = 'berth-shim.json';
 export const containerRecordFile = 'berth-container.json';
+/** What the `delete` command has answered. */
+export const answerFile = 'berth-deleted';
 
 /** Replaces the file in one step: a reader sees the old or the new record, also after a crash. */
 export function writeRecord(bundle: string, file: string, record: ShimRecord | ContainerRecord): void {

@@ -162,6 +162,12 @@ describe('shim delete', () => {
     assert.ok(answer.exitedAt);
     assert.ok(hasEnded(pid));
     assert.ok(!existsSync(client.pathOf(client.bootstrap.address)), 'its socket stayed');
+    const again = await client.deleteCommand();
+    assert.deepEqual(
+      task.DeleteResponse.decode(again.stdout),
+      answer,
+      'who was killed before it had the answer asks once more',
+    );
   });
 
   test('of a container that was never created succeeds', async (t) => {
