@@ -21,6 +21,7 @@ export { cloneFlags, namespaceIdentity, namespacePath, unpinNamespace } from './
 export type { NamespaceKind } from './namespaces.ts';
 export { cgroupsOfProcess, containerCgroups, detectCgroupLayout } from './cgroups/layout.ts';
 export type { CgroupDirectories, CgroupHierarchy, CgroupLayout } from './cgroups/layout.ts';
+export { CgroupMoves } from './cgroups/moves.ts';
 export { readCgroupMetrics } from './cgroups/metrics.ts';
 export type { CgroupMetrics } from './cgroups/metrics.ts';
 export type { CgroupMetricsV1 } from './cgroups/metrics-v1.ts';

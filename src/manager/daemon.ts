@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LevelWithSilent, Logger } from 'pino';
 import { GrpcServer } from '../grpc/index.ts';
-import type { NativeAddon } from '../linux/index.ts';
+import { CgroupMoves, type NativeAddon } from '../linux/index.ts';
 import { berth, cri } from '../wire/index.ts';
 import { Calls } from './calls.ts';
 import type { Config } from './config/index.ts';
@@ -174,6 +174,7 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
     events,
     locks,
     names,
+    cgroupMoves: new CgroupMoves(),
     log,
   });
   const sandboxes = new Sandboxes({

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { Code, RpcError } from '../../grpc/index.ts';
 import type { cri } from '../../wire/index.ts';
+import type { CgroupMoves } from '../../linux/index.ts';
 import type { Images } from '../images/index.ts';
 import type { ContainerCreation } from './container-creation.ts';
 import { type ContainerRecord, isAlive } from './container-record.ts';
@@ -32,6 +33,7 @@ export interface ContainersOptions {
   readonly events: PodEvents;
   readonly locks: KeyedLock;
   readonly names: Names;
+  readonly cgroupMoves: CgroupMoves;
   readonly log: Logger;
 }
 
@@ -63,6 +65,8 @@ export class Containers {
    * FAILED_PRECONDITION for a sandbox that is not ready; ALREADY_EXISTS when the name is taken
    */
   async create(sandboxId: string, config: cri.ContainerConfig, sandboxConfig: cri.PodSandboxConfig): Promise<string> {
+    // Its start mostly follows at once.
+    this.#o.cgroupMoves.expect();
     const record = await this.#o.creation.create(sandboxId, config, sandboxConfig);
     this.#o.events.tell('created', record.sandboxId, record.id);
     return record.id;
@@ -71,6 +75,7 @@ export class Containers {
   /** @throws {RpcError} NOT_FOUND; FAILED_PRECONDITION when it was started before; what its runtime says when it cannot be started */
   async start(idOrPrefix: string): Promise<void> {
     const { id, sandboxId } = this.get(idOrPrefix);
+    this.#o.cgroupMoves.expect();
     // What a start that was cut off has come to is known then.
     await this.#o.shims.met(sandboxId);
     await this.#o.locks.hold(id, async () => {
@@ -129,6 +134,7 @@ export class Containers {
   ): Promise<ExecResult> {
     const record = this.#running(idOrPrefix, 'run a command in');
     if (args.length === 0) throw new RpcError(Code.InvalidArgument, 'ExecSync: cmd is empty: name what to run');
+    this.#o.cgroupMoves.expect();
     const { process: spec } = await this.#o.specFile.read(record.id);
     const shim = await this.#o.shims.get(record.sandboxId);
     return await shim.execSync(record.id, {

@@ -9,6 +9,7 @@ import { parseOomKills } from '../../../src/linux/cgroups/memory-kills.ts';
 import { cgroupMetricsV1 } from '../../../src/linux/cgroups/metrics-v1.ts';
 import { cgroupMetricsV2 } from '../../../src/linux/cgroups/metrics-v2.ts';
 import {
+  CgroupMoves,
   cgroupsOfProcess,
   containerCgroups,
   detectCgroupLayout,
@@ -276,4 +277,14 @@ test("the machine's own layout is one that is known", () => {
   const own = cgroupsOfProcess(layout, 'self') ?? {};
   for (const directory of Object.values(own)) assert.ok(existsSync(join(directory, 'cgroup.procs')));
   assert.equal(cgroupsOfProcess(layout, 2 ** 22 + 1), undefined);
+});
+
+test('a process that expects a move of another stays where it is', async () => {
+  const before = cgroupsOfProcess(detectCgroupLayout(), 'self');
+  const moves = new CgroupMoves();
+  for (let n = 0; n < 3; n++) {
+    moves.expect();
+    await sleep(30);
+  }
+  assert.deepEqual(cgroupsOfProcess(detectCgroupLayout(), 'self'), before);
 });
