@@ -72,11 +72,11 @@ async function main(bed: TestBed): Promise<void> {
   step('Without any daemon the writer writes the second half, for which there is no reader, and exits');
   writeFileSync(bed.path('rootfs', 'on'), '');
   await until('the writer ends', () => !markedProcesses(bed.scratch).some(({ pid }) => pid === writer));
-  const after = Date.now();
   await sleep(1000);
   show('it has not waited for a reader: what it wrote is with its shim, and so is its exit code');
 
   step('containerd is started again');
+  const after = Date.now();
   await bed.containerd.start();
   show(`containerd is process ${bed.containerd.pid}`);
   const list = await ctr('tasks', 'list');

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
+import { existsSync, writeFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Code, TtrpcError } from '../../src/ttrpc/index.ts';
 import { AttachClient } from '../support/attach-client.ts';
 import { processSpec } from '../support/bundle.ts';
@@ -24,14 +24,17 @@ async function codeOf(call: Promise<unknown>): Promise<number> {
 describe('a caller that goes away', () => {
   test('in the middle of Create leaves the container to the next, also across an upgrade', async (t) => {
     const bed = await ShimBed.open(t);
-    const runtime = writeFakeRuntime(bed.path('slow'), ['create'], 'sleep 2');
+    const script = 'touch "$0.begun"; until [ -e "$0.go" ]; do sleep 0.02; done';
+    const runtime = writeFakeRuntime(bed.path('slow'), ['create'], script);
     const client = await bed.shim('one', ['sleep', '1000']);
     const creating = client.create({ options: runcOptions({ binaryName: runtime }) });
-    await sleep(500);
+    await until('the runtime to be at it', () => existsSync(`${runtime}.begun`));
     const next = bed.track(await client.connectAgain());
     client.disconnect();
     assert.equal(await codeOf(creating), Code.Unavailable);
-    await next.berth('Upgrade', {});
+    const upgrading = next.berth('Upgrade', {});
+    writeFileSync(`${runtime}.go`, '');
+    await upgrading;
     assert.ok((await next.state()).pid > 0);
     assert.ok((await next.startTask()) > 0);
   });

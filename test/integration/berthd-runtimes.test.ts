@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { readFileSync, renameSync } from 'node:fs';
+import { renameSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { cri } from '../../src/wire/index.ts';
 import { BerthdBed } from '../support/berthd-bed.ts';
 import { containerInfo, eventsAfter, podInfo } from '../support/berthd-inside.ts';
 import { readLog } from '../support/cri-caller.ts';
+import { countedTo, counting, newGate } from '../support/gate.ts';
 import { ociRuntimes } from '../support/paths.ts';
 import { hasEnded } from '../support/process-tree.ts';
 import { sharedBed } from '../support/shared-bed.ts';
@@ -17,8 +18,6 @@ binary = "${ociRuntimes.runc}"
 [runtimes.other]
 shim = "containerd-shim-runc-v2"
 `;
-const counting = 'n=0; while [ $n -lt 300 ]; do n=$((n+1)); echo $n; sleep 0.005; done';
-const upTo = (last: number) => Array.from({ length: last }, (_, n) => n + 1);
 
 describe("our shim and containerd's, side by side under one berthd", () => {
   const bed = sharedBed({ config: bothRuntimes });
@@ -33,7 +32,7 @@ describe("our shim and containerd's, side by side under one berthd", () => {
       const { shim } = await podInfo(bed(), pod);
       assert.ok(shim);
       assert.equal(shim.ours, runtimeHandler === 'runc');
-      const script = 'echo out; echo err >&2; trap "exit 4" TERM; while :; do sleep 0.05; done';
+      const script = 'trap "exit 4" TERM; echo out; echo err >&2; while :; do sleep 0.05; done';
       const id = await caller.runContainer(pod, 'main', ['sh', '-c', script]);
       await until('its output', async () => (await caller.log(id)).length === 2);
       assert.equal(await caller.output(id, 'stdout'), 'out\n');
@@ -87,14 +86,17 @@ describe("our shim and containerd's, side by side under one berthd", () => {
     const { cri: caller } = bed();
     const rotate = async (runtimeHandler: string) => {
       const pod = await caller.runPod(`log-${runtimeHandler}`, { runtimeHandler });
-      const id = await caller.runContainer(pod, 'main', ['sh', '-c', counting]);
+      const { mounts, open } = newGate(bed(), `log-${runtimeHandler}`);
+      const id = await caller.runContainer(pod, 'main', counting, { mounts });
       const { logPath } = await caller.container(id);
       await until('lines', async () => (await caller.log(id)).length > 20);
       renameSync(logPath, `${logPath}.1`);
       await caller.runtime('ReopenContainerLog', { containerId: id });
+      await until('lines in the new one', async () => (await caller.log(id)).length > 20);
+      open();
       await caller.exited(id);
-      const logs = [`${logPath}.1`, logPath].map((path) => readLog(path).map(({ text }) => Number(text)));
-      assert.deepEqual(logs.flat(), upTo(300));
+      const numbers = [`${logPath}.1`, logPath].flatMap((path) => readLog(path).map(({ text }) => Number(text)));
+      assert.deepEqual(numbers, countedTo(numbers.length - 1));
       await caller.removePod(pod);
     };
     await Promise.all(handlers.map(rotate));
@@ -103,31 +105,42 @@ describe("our shim and containerd's, side by side under one berthd", () => {
   for (const how of ['stop', 'kill9'] as const) {
     test(`both go on when berthd is gone by ${how === 'stop' ? 'SIGTERM' : 'SIGKILL'}, and it learns what it missed`, async () => {
       const { cri: caller } = bed();
+      const last = (await eventsAfter(bed(), 0n)).at(-1)?.sequence ?? 0n;
+      const ending = ['sh', '-c', 'trap "echo bye; exit 6" TERM; echo up; while :; do sleep 0.05; done'];
       const made = await Promise.all(
         handlers.map(async (runtimeHandler) => {
           const pod = await caller.runPod(`${how}-${runtimeHandler}`, { runtimeHandler });
-          const writes = await caller.runContainer(pod, 'writes', ['sh', '-c', counting]);
-          const ends = await caller.runContainer(pod, 'ends', ['sh', '-c', 'sleep 0.5; echo bye; exit 6']);
+          const { mounts, open } = newGate(bed(), `${how}-${runtimeHandler}`);
+          const writes = await caller.runContainer(pod, 'writes', counting, { mounts });
+          const ends = await caller.runContainer(pod, 'ends', ending);
           const { pid } = await containerInfo(bed(), ends);
           const { logPath } = await caller.container(writes);
-          return { runtimeHandler, pod, writes, ends, pid, logPath };
+          return { runtimeHandler, pod, writes, open, ends, pid, logPath };
         }),
       );
-      const last = (await eventsAfter(bed(), 0n)).at(-1)?.sequence ?? 0n;
-      for (const { logPath } of made) await until('lines', () => readFileSync(logPath, 'utf8').includes(' 30\n'));
+      const linesIn = (path: string) => readLog(path).length;
+      for (const { logPath, ends } of made) {
+        await until('lines', () => linesIn(logPath) > 30);
+        await until('its trap', async () => (await caller.output(ends)) === 'up\n');
+      }
       await bed()[how]();
-      const ended = made.map(({ pid }) => until('the end of its process', () => hasEnded(pid)));
-      await Promise.all(ended);
+      for (const { logPath, pid } of made) {
+        const atDeath = linesIn(logPath);
+        process.kill(pid, 'SIGTERM');
+        await until('the end of its process', () => hasEnded(pid));
+        await until('more lines while nobody manages', () => linesIn(logPath) > atDeath + 30);
+      }
       await bed().start();
       const events = async () => await eventsAfter(bed(), last);
-      for (const { runtimeHandler, pod, writes, ends } of made) {
+      for (const { runtimeHandler, pod, writes, open, ends } of made) {
         const { exitCode, finishedAt } = await caller.exited(ends);
         assert.deepEqual([runtimeHandler, exitCode], [runtimeHandler, 6]);
         assert.ok(finishedAt > 0n);
-        assert.equal(await caller.output(ends), 'bye\n');
+        assert.equal(await caller.output(ends), 'up\nbye\n');
+        open();
         assert.equal((await caller.exited(writes)).exitCode, 0);
         const numbers = (await caller.log(writes)).map(({ text }) => Number(text));
-        assert.deepEqual(numbers, upTo(300), 'each line is there once, in order');
+        assert.deepEqual(numbers, countedTo(numbers.length - 1), 'each line is there once, in order');
         for (const id of [writes, ends]) {
           const exits = (await events()).filter(({ what, containerId }) => what === 'exit' && containerId === id);
           assert.deepEqual([runtimeHandler, exits.length], [runtimeHandler, 1]);

@@ -28,7 +28,7 @@ for (const runtime of ['runc', 'other']) {
       const { shim } = pod;
       assert.deepEqual([shim.info.ours, shim.info.runtime], [runtime === 'runc', runtime]);
       const script =
-        'hostname; echo oops >&2; echo mine > /dev/shm/file; trap "exit 7" TERM; while :; do sleep 0.05; done';
+        'trap "exit 7" TERM; echo mine > /dev/shm/file; hostname; echo oops >&2; while :; do sleep 0.05; done';
       const { logPath, pid } = await bed.container(pod, 'one', ['sh', '-c', script]);
       assert.equal(await shim.start('one'), pid);
       for (const kind of ['ipc', 'uts'])
