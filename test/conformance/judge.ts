@@ -17,7 +17,8 @@ const features = ['exec', 'oom', 'net', 'sandbox', 'layers', 'transfer', 'uds'];
 const entryPoint = 'TestShim';
 const stressParts = ['Lifecycle', 'Exec', 'Sandbox'];
 const stressHeadroomSeconds = 60;
-const settleSeconds = 5;
+const settleSeconds = 15;
+const outputMilliseconds = 5000;
 const shownLines = 30;
 
 const plan = JSON.parse(process.argv[2] ?? '') as Plan;
@@ -88,7 +89,12 @@ async function runSuite(args: readonly string[], logPath: string): Promise<strin
     child.once('error', (error) => done(`cannot be run: ${error.message}`));
     child.once('exit', (code, signal) => {
       const how = code === 0 ? undefined : `ended with ${signal ?? code ?? ''}`;
-      setTimeout(() => done(how), 200); // for the rest of its output; not `close`, as a leaked process may hold the pipes for ever
+      // The rest of its output is still to come, but a leaked process may hold the pipes for ever.
+      const deadline = setTimeout(() => done(how), outputMilliseconds);
+      child.once('close', () => {
+        clearTimeout(deadline);
+        done(how);
+      });
     });
   });
   child.stdout.destroy();

@@ -82,7 +82,8 @@ static inline const char *fifo_in(struct world *w, const char *name) {
     return path;
 }
 
-static inline void step(struct world *w, int timeout_ms) {
+/* Returns whether there was nothing to do. */
+static inline bool step(struct world *w, int timeout_ms) {
     struct pump_event events[8];
     int n = pump_step(w->p, timeout_ms, events, 8);
     CHECK(n >= 0);
@@ -91,13 +92,16 @@ static inline void step(struct world *w, int timeout_ms) {
         CHECK(w->logged < 4096);
         w->log[w->logged++] = events[i];
     }
+    return n == 0 && w->p->dirty_count == 0 && w->p->worked_at_ms < w->p->now_ms;
 }
 
-/* Steps until nothing happens for a moment. */
+/* Steps for at least this long, and until nothing happens for a moment. */
 static inline void settle_for(struct world *w, int ms) {
     int64_t end = pump_now_ms() + ms;
-    while (pump_now_ms() < end)
-        step(w, 1);
+    for (int quiet = 0; quiet < 3 || pump_now_ms() < end;) {
+        CHECK(pump_now_ms() < end + 10000);
+        quiet = step(w, 1) ? quiet + 1 : 0;
+    }
 }
 
 static inline void settle(struct world *w) {

@@ -4,6 +4,7 @@ import type { Server as SocketServer } from 'node:net';
 import { Code, listen, Server, TtrpcError } from '../../src/ttrpc/index.ts';
 import { type Codec, eventsV1, fromTimestamp, type protobuf, unpackAny } from '../../src/wire/index.ts';
 import { quietLogger } from './quiet-logger.ts';
+import { patience } from './until.ts';
 
 /** One event as it came. */
 export interface ReceivedEvent {
@@ -79,16 +80,17 @@ export class EventsSink implements AsyncDisposable {
       .map(({ topic }) => topic);
   }
 
-  /** The first event, past or future, that matches. Fails after `withinMilliseconds`, default 10,000. */
-  async next(matches: (event: ReceivedEvent) => boolean, withinMilliseconds = 10_000): Promise<ReceivedEvent> {
+  /** The first event, past or future, that matches. Fails after `withinMilliseconds` (default 30,000) times `patience`. */
+  async next(matches: (event: ReceivedEvent) => boolean, withinMilliseconds = 30_000): Promise<ReceivedEvent> {
     const past = this.received.find(matches);
     if (past) return past;
     const { promise, resolve, reject } = Promise.withResolvers<ReceivedEvent>();
     const waiter = { matches, resolve };
+    const limit = withinMilliseconds * patience;
     const deadline = setTimeout(() => {
       const topics = this.topics().join(' ') || 'none';
-      reject(new Error(`no such event within ${withinMilliseconds} ms; there were: ${topics}`));
-    }, withinMilliseconds);
+      reject(new Error(`no such event within ${limit} ms; there were: ${topics}`));
+    }, limit);
     this.#waiters.add(waiter);
     try {
       return await promise;

@@ -5,7 +5,7 @@ import { kernelImage } from './kernel.ts';
 import { VirtualMachine } from './machine.ts';
 
 /** More than the machine takes for itself; the rest is for fetching its kernel the first time. */
-const timeout = 480_000;
+const timeout = 900_000;
 
 test('the shim on a machine with cgroup v2 alone', { timeout }, async (t) => {
   await buildGuestTests();

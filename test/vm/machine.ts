@@ -9,8 +9,8 @@ import { repository } from '../support/paths.ts';
 import { until } from '../support/until.ts';
 import type { GuestLine, GuestResult } from './guest/reporter.ts';
 
-const bootMilliseconds = 60_000;
-const testsMilliseconds = 300_000;
+const bootMilliseconds = 180_000;
+const testsMilliseconds = 600_000;
 const memory = '1536M';
 const consoleTailBytes = 6000;
 
@@ -62,7 +62,7 @@ export class VirtualMachine implements AsyncDisposable {
 
   /**
    * How the guest's tests end, one after the other.
-   * @throws Error with the end of the guest's console when it is not up within 60 s, or its tests have not ended 300 s later
+   * @throws Error with the end of the guest's console when it is not up within 180 s, or its tests have not ended 600 s later
    */
   async *results(): AsyncGenerator<GuestResult, void> {
     const child = this.#processes.at(-1);

@@ -67,19 +67,31 @@ describe('gRPC on a unix socket', () => {
   });
 
   test('tells a handler when its caller has gone', async (t) => {
+    const entered = Promise.withResolvers<undefined>();
     const aborted = Promise.withResolvers<undefined>();
     const { client } = await bed(t, {
       Version: async (_request, { signal }) => {
+        entered.resolve(undefined);
         await new Promise((resolve) => signal.addEventListener('abort', resolve));
         aborted.resolve(undefined);
         return {};
       },
     });
+    const controller = new AbortController();
+    const call = client.call(cri.RuntimeService, 'Version', {}, { signal: controller.signal });
+    const cancelled = assert.rejects(call, failsWith(Code.Cancelled, /./));
+    await entered.promise;
+    controller.abort();
+    await cancelled;
+    await aborted.promise;
+  });
+
+  test('gives a call up when its time is over', async (t) => {
+    const { client } = await bed(t, { Version: () => new Promise<never>(() => undefined) });
     await assert.rejects(
       client.call(cri.RuntimeService, 'Version', {}, { timeoutMs: 100 }),
       failsWith(Code.DeadlineExceeded, /./),
     );
-    await aborted.promise;
   });
 
   test('streams more than fits in between, in order, and ends', async (t) => {

@@ -193,8 +193,8 @@ for (const signal of [2, 15]) {
       fds: [-1, 2, 2],
     });
     await watcher.exitOf(entered);
-    await sleep(250);
-    assert.equal(readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1'), '');
+    const children = () => readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1');
+    await until(() => children() === '' && readProcessStatus(pid)?.state === 'S');
     assert.equal(
       watcher.events.some((event) => event.kind === 'exit' && event.pid === pid),
       false,

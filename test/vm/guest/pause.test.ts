@@ -18,8 +18,13 @@ withEachRuntime('a paused container on cgroup v2', (runtime) => {
     await client.task('Pause', { id: 'one' });
     assert.equal((await client.state()).status, processes.Status.PAUSED);
     assert.equal(cgroup.count('cgroup.events', 'frozen'), 1);
-    await sleep(200);
-    const { bytesRead } = stdio.output;
+    // What it had written before may arrive late.
+    const standsStill = async () => {
+      const before = stdio.output.bytesRead;
+      await sleep(400);
+      return stdio.output.bytesRead === before && before;
+    };
+    const bytesRead = await until('its output to stand still', standsStill, 20_000);
     await sleep(400);
     assert.equal(stdio.output.bytesRead, bytesRead);
     await client.task('Resume', { id: 'one' });

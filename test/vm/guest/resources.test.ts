@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { cgroupsV2, ociType, packJson, type protobuf, unpackAny } from '../../../src/wire/index.ts';
 import { withEachRuntime } from '../../support/each-runtime.ts';
 import { ShimBed } from '../../support/shim-bed.ts';
+import { until } from '../../support/until.ts';
 import { ContainerCgroup } from './container-cgroup.ts';
 
 const memoryLimitBytes = 64 * 1024 * 1024;
@@ -24,6 +25,7 @@ withEachRuntime('the resources of a container on cgroup v2', (runtime) => {
     const { client, stdio } = await bed.running('one', ['sh', '-c', busy], { memoryLimitBytes });
     const cgroup = new ContainerCgroup(bed, 'one');
     await stdio.output.waitFor('ready');
+    await cgroup.untilItHas(2);
     const { cpu, memory, pids, memoryEvents, io } = metricsV2((await client.task('Stats', { id: 'one' })).stats);
     isBetween(cpu?.usageUsec, 10_000n, BigInt(cgroup.count('cpu.stat', 'usage_usec')), 'processor time');
     isBetween(cpu?.userUsec, 1n, cpu?.usageUsec ?? 0n, 'of it in user mode');
@@ -68,6 +70,9 @@ withEachRuntime('the resources of a container on cgroup v2', (runtime) => {
     for (const id of ['one', 'two']) {
       await pod.task('Create', { id, bundle: bed.bundle(id, ['sleep', '600']).bundle });
       await pod.task('Start', { id });
+      const cgroup = new ContainerCgroup(bed, id);
+      // The threads of the runtime count until its process has become that of the container.
+      await until(`${id} to be one thread`, () => cgroup.read('pids.current') === '1');
     }
     const { metrics } = await pod.sandbox('SandboxMetrics', { sandboxId: 'pod' });
     const { cpu, memory, pids } = metricsV2(metrics?.data);

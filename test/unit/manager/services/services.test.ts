@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Code, GrpcClient, GrpcServer } from '../../../../src/grpc/index.ts';
 import { EventJournal } from '../../../../src/manager/events/index.ts';
 import {
@@ -26,6 +25,7 @@ import {
   unpackJson,
   version,
 } from '../../../../src/wire/index.ts';
+import { until } from '../../../support/until.ts';
 import { collect } from '../collect.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 
@@ -214,9 +214,10 @@ test('events reach those whose filters they pass, from the call on', async (t) =
     journal.append({ at: 9n, namespace, topic, event: exit(containerId), containerId, sandboxId: 'pod' });
   append('/tasks/exit', 'before');
   const controller = new AbortController();
-  const subscribe = (...filters: string[]) =>
-    (async () => {
-      const topics: string[] = [];
+  const subscribed = t.mock.method(journal, 'subscribe');
+  const subscribe = (...filters: string[]) => {
+    const topics: string[] = [];
+    const over = (async () => {
       const stream = client.stream(eventService.Events, 'Subscribe', { filters }, { signal: controller.signal });
       await assert.rejects(
         async () => {
@@ -224,27 +225,29 @@ test('events reach those whose filters they pass, from the call on', async (t) =
         },
         { code: Code.Cancelled },
       );
-      return topics;
     })();
+    return { topics, over };
+  };
   const all = subscribe();
   const some = subscribe('topic~=/exit/,event.container_id==a', 'namespace==other');
-  await sleep(200);
+  await until('both are subscribed', () => subscribed.mock.callCount() === 2);
   append('/tasks/exit', 'a');
   append('/tasks/exit', 'b');
   append('/tasks/start', 'a', 'other');
   await client.call(eventService.Events, 'Publish', { topic: '/mine/too', event: exit('c') }, elsewhere);
   const forwarded = { timestamp: { seconds: 1n }, namespace: 'other', topic: '/x', event: exit('d') };
   await client.call(eventService.Events, 'Forward', { envelope: forwarded }, {});
-  await sleep(200);
+  await until('the last has come to both', () => [all, some].every(({ topics }) => topics.at(-1) === 'other/x'));
   controller.abort();
-  assert.deepEqual(await all, [
+  await Promise.all([all.over, some.over]);
+  assert.deepEqual(all.topics, [
     'k8s.io/tasks/exit',
     'k8s.io/tasks/exit',
     'other/tasks/start',
     'default/mine/too',
     'other/x',
   ]);
-  assert.deepEqual(await some, ['k8s.io/tasks/exit', 'other/tasks/start', 'other/x']);
+  assert.deepEqual(some.topics, ['k8s.io/tasks/exit', 'other/tasks/start', 'other/x']);
   for (const topic of ['', 'x', '/', '/a//b', '/a b']) {
     const publishing = client.call(eventService.Events, 'Publish', { topic, event: exit('c') }, inCri);
     await assert.rejects(publishing, { code: Code.InvalidArgument }, topic);
