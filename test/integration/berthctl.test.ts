@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BerthdBed, busyboxImage } from '../support/berthd-bed.ts';
+import { berthctlBinary } from '../support/paths.ts';
+import { Running } from '../support/running.ts';
+import { until } from '../support/until.ts';
 
 const runFolders = () => readdirSync(tmpdir()).filter((name) => name.startsWith('berthctl-run-'));
 
@@ -48,7 +51,7 @@ describe('berthctl with a real berthd', () => {
     );
     assert.equal((await bed.berthctl('exec', '-s', 'web', 'sh', '-c', 'hostname; exit 4')).stdout, 'web\n');
     assert.equal((await bed.berthctl('exec', '-s', id.slice(0, 8), 'false')).code, 1);
-    assert.equal((await bed.berthctl('logs', 'web')).stdout, 'up\n');
+    await until('its output', async () => (await bed.berthctl('logs', 'web')).stdout === 'up\n');
     const [, row = ''] = (await bed.berthctl('stats', 'web')).stdout.split('\n');
     assert.match(row, new RegExp(`^${id.slice(0, 13)} +web +\\d+\\.\\d\\d +[\\d.]+[kM]?B `));
     assert.match((await bed.berthctl('statsp')).stdout, /^web +\w{13} +\d/m);
@@ -77,13 +80,13 @@ describe('berthctl with a real berthd', () => {
   it('loses nothing of a run when the daemon is killed in the middle and comes back', async (t) => {
     const bed = await BerthdBed.open(t);
     const script = 'for i in 0 1 2 3 4 5 6 7 8 9; do echo $i; sleep 0.3; done; exit 5';
-    const running = bed.berthctl('run', '--rm', busyboxImage, 'sh', '-c', script);
-    await sleep(1200);
+    const args = ['--runtime-endpoint', bed.socket, 'run', '--rm', busyboxImage, 'sh', '-c', script];
+    const running = new Running(...bed.place.wrap(berthctlBinary, args));
+    await running.says('1\n', 30_000);
     await bed.kill9();
     await sleep(400);
     await bed.start();
-    const { code, stdout } = await running;
-    assert.deepEqual([code, stdout], [5, '0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n']);
+    assert.deepEqual([await running.exited, running.stdout], [5, '0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n']);
     assert.equal((await bed.berthctl('pods', '-q')).stdout, '');
   });
 

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { cri } from '../../src/wire/index.ts';
 import { BerthdBed } from '../support/berthd-bed.ts';
 import { settled } from '../support/leftovers.ts';
+import { until } from '../support/until.ts';
 
 const pods = 50;
 const callers = 10;
@@ -36,7 +37,10 @@ test(`${pods} pods that ${callers} callers start at once all run, and leave noth
   assert.equal(new Set(addresses).size, pods, 'no address is given twice');
   for (const { id, podSandboxId } of containers) {
     const pod = items.find((item) => item.id === podSandboxId);
-    assert.equal(await bed.cri.output(id), `${pod?.metadata?.name}\n`);
+    await until('its own output', async () => {
+      assert.equal(await bed.cri.output(id), `${pod?.metadata?.name}\n`);
+      return true;
+    });
   }
   await byCallers(items, ({ id }) => bed.cri.removePod(id));
   const left = await bed.cri.runtime('ListContainers', {});

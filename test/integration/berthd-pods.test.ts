@@ -168,7 +168,7 @@ describe('a pod', () => {
     const client = await caller.runPod('client');
     const listening = await caller.runContainer(server, 'main', ['sh', '-c', 'hostname | nc -l -p 8000']);
     const ip = (await caller.pod(server)).network?.ip ?? '';
-    const asking = ['sh', '-c', `for n in 1 2 3 4 5; do nc -w 2 ${ip} 8000 </dev/null && break; sleep 0.1; done`];
+    const asking = ['sh', '-c', `for n in $(seq 100); do nc -w 2 ${ip} 8000 </dev/null && break; sleep 0.1; done`];
     const container = await caller.runContainer(client, 'main', asking);
     assert.equal((await caller.exited(container)).exitCode, 0);
     assert.equal(await caller.output(container), 'harbour\n');

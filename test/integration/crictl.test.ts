@@ -1,7 +1,7 @@
 /** Kubernetes's own client of CRI drives berthd: what people on a node type. */
 import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { test, type TestContext } from 'node:test';
+import { before, test, type TestContext } from 'node:test';
 import { BerthdBed } from '../support/berthd-bed.ts';
 import { criToolsPrograms } from '../support/cri-tools.ts';
 import { findGo } from '../support/go.ts';
@@ -10,11 +10,18 @@ import { makeBusyboxRootfs } from '../support/rootfs.ts';
 import { until } from '../support/until.ts';
 
 const go = await findGo();
-// Building it takes a minute, once.
 const skip = go === undefined && 'Go is missing, and crictl is built from a Go module: https://go.dev/dl';
 
+let program = '';
+before(
+  async () => {
+    if (go !== undefined) program = (await criToolsPrograms()).crictl;
+  },
+  { timeout: 600_000 }, // it is built once, which takes a minute and more
+);
+
 /** `crictl` as a function that fails unless the command succeeds, and gives what it printed. */
-function crictlOf(bed: BerthdBed, program: string) {
+function crictlOf(bed: BerthdBed) {
   return async (...args: string[]): Promise<string> => {
     const endpoint = `unix://${bed.socket}`;
     const flags = ['--config', bed.path('crictl.yaml'), '--runtime-endpoint', endpoint, '--image-endpoint', endpoint];
@@ -34,10 +41,9 @@ async function bedWithImage(t: TestContext): Promise<{ bed: BerthdBed; image: st
   return { bed, image: await bed.push(archive, 'library/busybox:latest') };
 }
 
-test('crictl takes an image and a pod with a container through their lives', { skip, timeout: 300_000 }, async (t) => {
-  const { crictl: program } = await criToolsPrograms();
+test('crictl takes an image and a pod with a container through their lives', { skip }, async (t) => {
   const { bed, image } = await bedWithImage(t);
-  const crictl = crictlOf(bed, program);
+  const crictl = crictlOf(bed);
   const json = async (...args: string[]) => JSON.parse(await crictl(...args)) as Record<string, never>;
 
   assert.match(await crictl('version'), /RuntimeName: +berth/);
@@ -54,7 +60,7 @@ test('crictl takes an image and a pod with a container through their lives', { s
   const containerConfig = {
     metadata: { name: 'boat', attempt: 0 },
     image: { image },
-    command: ['sh', '-c', 'echo moored; trap "exit 3" TERM; sleep 3600 & wait'],
+    command: ['sh', '-c', 'trap "exit 3" TERM; sleep 3600 & echo moored; wait'],
     log_path: 'boat.log',
     linux: {},
   };

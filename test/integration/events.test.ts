@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { withEachRuntime } from '../support/each-runtime.ts';
+import type { SeenEvent } from '../support/events.ts';
 import { TestBed } from '../support/test-bed.ts';
+import { until } from '../support/until.ts';
 
 withEachRuntime('ctr events', (runtime) => {
   test('a life in order: create, start, exit, delete', async (t) => {
@@ -33,7 +35,8 @@ withEachRuntime('ctr events', (runtime) => {
     const ids = Array.from({ length: 12 }, (_, index) => `short-${index}`);
     for (const id of ids) await bed.ctrPrints('tasks', 'exec', '--exec-id', id, 'host', 'true');
     await bed.ctrPrints('tasks', 'kill', '--signal', 'SIGKILL', 'host');
-    await events.until('host', 'exit');
+    const isOwnExit = ({ topic, fields }: SeenEvent) => topic === '/tasks/exit' && fields['id'] === 'host';
+    await until("the container's own exit", () => events.of('host').some(isOwnExit));
     for (const id of ids) {
       const own = events.of('host').filter(({ fields }) => fields['exec_id'] === id || fields['id'] === id);
       assert.deepEqual(

@@ -34,7 +34,7 @@ before(() => {
   native.pinNewNamespace('net', netnsPath);
   podPid = native.spawn({
     file: '/bin/busybox',
-    argv: ['sleep', '120'],
+    argv: ['sleep', '3600'],
     env: [],
     fds: [-1, -1, -1],
     cloneFlags: cloneFlags.ipc | cloneFlags.uts | cloneFlags.pid,
@@ -165,7 +165,7 @@ withEachRuntime('a specification of the manager', (runtime) => {
     assert.match(output, /uid=1000\(guest\) gid=1000\(guest\) groups=20,1000\(guest\),5000|groups=.*20.*5000/);
     assert.match(output, /\n\/tmp\nimage pod-name\npod-name\nnameserver 10\.9\.8\.7\n127\.0\.0\.1\tlocalhost/);
     assert.match(output, /10\.1\.2\.3\tpod-name\nlo\n/, 'the pod’s network has only lo');
-    assert.match(output, /\s1 .*sleep 120/, 'the pod’s first process is seen');
+    assert.match(output, /\s1 .*sleep 3600/, 'the pod’s first process is seen');
   });
 
   test('a container can have a PID namespace of its own', async () => {

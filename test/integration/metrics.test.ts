@@ -13,7 +13,7 @@ withEachRuntime('ctr task metrics', (runtime) => {
   test('show what the container uses and may use', async (t) => {
     const bed = await TestBed.open(t, { runtime });
     const limit = 64 * 1024 * 1024;
-    const command = ['sh', '-c', 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo ready; sleep 1000; true'];
+    const command = ['sh', '-c', 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 1000 & echo ready; wait'];
     const run = bed.start(bed.run({ id: 'measured', flags: ['--memory-limit', String(limit)], command }));
     await run.says('ready');
     const metrics = JSON.parse(

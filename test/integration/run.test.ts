@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { withEachRuntime } from '../support/each-runtime.ts';
 import { shimBinary } from '../support/paths.ts';
 import { TestBed } from '../support/test-bed.ts';
+import { until } from '../support/until.ts';
 
 withEachRuntime('ctr run', (runtime) => {
   for (const code of [0, 1, 42, 127, 137, 255]) {
@@ -84,15 +85,16 @@ withEachRuntime('ctr run', (runtime) => {
     await bed.runDetached({ id: 'sleeps', flags: ['--pid-file', pidFile], command: ['sleep', '1000'] });
     const pid = Number(readFileSync(pidFile, 'utf8'));
     assert.equal(await bed.taskPid('sleeps'), pid);
-    assert.equal(readFileSync(`/proc/${pid}/cmdline`, 'utf8'), 'sleep\x001000\0');
+    // Just after its start it may still be the runtime.
+    await until('its command line', () => readFileSync(`/proc/${pid}/cmdline`, 'utf8') === 'sleep\x001000\0');
   });
 
   test('all pids of a container are listed, and only these', async (t) => {
     const bed = await TestBed.open(t, { runtime });
     const ready = bed.path('rootfs', 'ready');
-    await bed.runDetached({ id: 'family', command: ['sh', '-c', 'sleep 1000 & sleep 1000 & touch /ready; wait'] });
+    await bed.runDetached({ id: 'family', command: ['sh', '-c', 'sleep 1000 & sleep 1000 & : > /ready; wait'] });
     const init = await bed.taskPid('family');
-    while (!existsSync(ready)) await bed.taskStatus('family');
+    await until('both children', () => existsSync(ready));
     const pids = (await bed.ctrPrints('tasks', 'ps', 'family')).split('\n').slice(1).filter(Boolean);
     assert.equal(pids.length, 3);
     assert.ok(pids.some((line) => Number(line.split(/\s+/)[0]) === init));

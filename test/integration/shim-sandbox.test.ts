@@ -6,7 +6,9 @@ import { fromTimestamp } from '../../src/wire/index.ts';
 import type { NamespaceSpec } from '../support/bundle.ts';
 import { command } from '../support/command.ts';
 import { withEachRuntime } from '../support/each-runtime.ts';
+import type { FifoReader } from '../support/fifo.ts';
 import { hasEnded } from '../support/process-tree.ts';
+import { Running } from '../support/running.ts';
 import { ShimBed } from '../support/shim-bed.ts';
 import type { ShimClient } from '../support/shim-client.ts';
 import { until } from '../support/until.ts';
@@ -27,18 +29,19 @@ async function sandbox(
   return { client, pid };
 }
 
-/** A container in that sandbox, reached through its shim. */
+/** A container in that sandbox, reached through its shim, and what it prints. */
 async function member(
   bed: ShimBed,
   pod: ShimClient,
   id: string,
   args: string[],
   namespaces: NamespaceSpec[],
-): Promise<number> {
+): Promise<{ pid: number; output: FifoReader }> {
   const { bundle } = bed.bundle(id, args, { namespaces });
-  await pod.task('Create', { id, bundle });
+  const { stdout, stderr, output } = bed.stdio(id);
+  await pod.task('Create', { id, bundle, stdout, stderr });
   const { pid } = await pod.task('Start', { id });
-  return pid;
+  return { pid, output };
 }
 
 const shared = (pid: number): NamespaceSpec[] => [
@@ -77,8 +80,8 @@ withEachRuntime('a sandbox', (runtime) => {
   test('holds the namespaces that its members join', async (t) => {
     const bed = await ShimBed.open(t, { runtime });
     const { client, pid } = await sandbox(bed);
-    const first = await member(bed, client, 'first', ['sleep', '600'], shared(pid));
-    const second = await member(bed, client, 'second', ['sleep', '600'], shared(pid));
+    const { pid: first } = await member(bed, client, 'first', ['sleep', '600'], shared(pid));
+    const { pid: second } = await member(bed, client, 'second', ['sleep', '600'], shared(pid));
     for (const kind of ['ipc', 'uts', 'net']) {
       assert.equal(namespaceOf(first, kind), namespaceOf(pid, kind), kind);
       assert.equal(namespaceOf(second, kind), namespaceOf(pid, kind), kind);
@@ -97,12 +100,16 @@ withEachRuntime('a sandbox', (runtime) => {
   test('stops its members: gently first when it is given time', async (t) => {
     const bed = await ShimBed.open(t, { runtime });
     const { client, pid } = await sandbox(bed);
-    const polite = ['sh', '-c', 'trap "exit 7" TERM; while :; do sleep 0.05; done'];
-    await member(bed, client, 'polite', polite, shared(pid));
-    await member(bed, client, 'deaf', ['sh', '-c', 'trap "" TERM; while :; do sleep 0.05; done'], shared(pid));
+    for (const [id, trap] of [
+      ['polite', '"exit 7"'],
+      ['deaf', '""'],
+    ] as const) {
+      const args = ['sh', '-c', `trap ${trap} TERM; echo up; while :; do sleep 0.05; done`];
+      const { output } = await member(bed, client, id, args, shared(pid));
+      await output.waitFor('up\n');
+    }
     const waiting = ['polite', 'deaf'].map((id) => client.task('Wait', { id }));
-    await new Promise((next) => setTimeout(next, 300)); // for the traps to be set
-    await client.sandbox('StopSandbox', { sandboxId: 'pod', timeoutSecs: 1 });
+    await client.sandbox('StopSandbox', { sandboxId: 'pod', timeoutSecs: 5 });
     const ends = await Promise.all(waiting);
     assert.deepEqual(
       ends.map(({ exitStatus }) => exitStatus),
@@ -114,16 +121,22 @@ withEachRuntime('a sandbox', (runtime) => {
 
 describe('a sandbox', () => {
   test('takes its network namespace by path', async (t) => {
-    const bed = await ShimBed.open(t);
+    const bed = await ShimBed.open();
     const name = bed.scratch.mark;
-    assert.equal((await command('ip', ['netns', 'add', name])).code, 0);
-    t.after(() => command('ip', ['netns', 'del', name]));
     // The namespace's pin is on the machine's /run, which the bed does not see; a process in it is.
-    const holder = await command('sh', ['-c', `ip netns exec ${name} sleep 60 >/dev/null 2>&1 & echo $!`]);
-    const holderPid = Number(holder.stdout.trim());
-    t.after(() => process.kill(holderPid));
+    const hold = `ip netns add ${name} && exec ip netns exec ${name} sh -c 'echo $$; exec sleep 3600'`;
+    const holder = new Running('sh', ['-c', hold]);
+    t.after(async () => {
+      try {
+        await bed.close();
+      } finally {
+        await holder.kill();
+        await command('ip', ['netns', 'del', name]);
+      }
+    });
+    await holder.says('\n');
+    const holderPid = Number(holder.stdout);
     const netnsPath = `/proc/${holderPid}/ns/net`;
-    await until('the holder to be in it', () => namespaceOf(holderPid, 'net') !== namespaceOf(process.pid, 'net'));
     const { client, pid } = await sandbox(bed, { netnsPath });
     assert.equal(namespaceOf(pid, 'net'), namespaceOf(holderPid, 'net'));
     const { info } = await client.sandbox('SandboxStatus', { sandboxId: 'pod', verbose: true });

@@ -72,7 +72,7 @@ withEachRuntime('a shim that has nothing to do', (runtime) => {
     const shim = await fallAsleep(client);
     writer.write('go\n');
     await bed.sink.nextOf('/tasks/oom', events.TaskOOM);
-    await until('it to sleep again, once the event was taken', () => isAsleep(shim), 5_000);
+    await until('it to sleep again, once the event was taken', () => isAsleep(shim), 15_000);
   });
 });
 

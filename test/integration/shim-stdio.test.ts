@@ -148,6 +148,18 @@ describe('a reader of output', () => {
   });
 });
 
+withEachRuntime('output of a terminal', (runtime) => {
+  test('is all there when the container ends right after it, for a reader that pauses until then', async (t) => {
+    const bed = await ShimBed.open(t, { runtime });
+    const { client, stdio } = await bed.running('one', ['sh', '-c', 'seq 1 20000'], { terminal: true });
+    stdio.output.pause();
+    await client.wait();
+    stdio.output.resume();
+    await stdio.output.ended;
+    assert.equal(stdio.output.text.replaceAll('\r\n', '\n'), sequence(20_000));
+  });
+});
+
 describe('a terminal', () => {
   test('has the size that ResizePty says, and carries both ways', async (t) => {
     const bed = await ShimBed.open(t);
