@@ -60,7 +60,18 @@ export function message<T>(typeName: string, fields: () => Readonly<Record<keyof
   return new TableCodec(typeName, fields) as unknown as Codec<T>;
 }
 
-type Plain = Record<string, unknown>;
+/** Where a message keeps its bytes. */
+const kept = Symbol('encoded');
+
+/**
+ * The same message with its bytes, which are made once: for one that is written again and again. It must not change any more. A copy of it
+ * does not have them.
+ */
+export function keepEncoded<T>(codec: Codec<T>, message: Init<T> & object): Init<T> & object {
+  return Object.defineProperty(message, kept, { value: codec.encode(message) });
+}
+
+type Plain = Record<string, unknown> & { [kept]?: Uint8Array };
 
 const wireTypes: Readonly<Record<Scalar, number>> = {
   string: 2,
@@ -116,6 +127,11 @@ class TableCodec {
   }
 
   write(message: Plain, writer: Writer): void {
+    const bytes = message[kept];
+    if (bytes !== undefined) {
+      writer.append(bytes);
+      return;
+    }
     for (const slot of this.#slots ?? this.#prepare()) {
       const value = message[slot.name];
       if (value === undefined || value === null) continue;

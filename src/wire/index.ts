@@ -24,6 +24,7 @@ export * as types from './generated/containerd.types.ts';
 export * as version from './generated/containerd.services.version.v1.ts';
 
 export { AnyTypeError, holds, ociType, packAny, packJson, unpackAny, unpackJson } from './any.ts';
+export { keepEncoded } from './codec.ts';
 export type { Codec, Field, Init, Scalar } from './codec.ts';
 export { enumFields } from './generated/enum-fields.ts';
 export { DecodeError, Reader } from './reader.ts';

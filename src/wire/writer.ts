@@ -104,6 +104,11 @@ export class Writer {
   /** A length and the bytes. */
   bytes(value: Uint8Array): void {
     this.uint32(value.length);
+    this.append(value);
+  }
+
+  /** The bytes as they are. */
+  append(value: Uint8Array): void {
     this.#reserve(value.length);
     this.#bytes.set(value, this.#length);
     this.#length += value.length;

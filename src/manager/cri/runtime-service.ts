@@ -12,12 +12,13 @@ import type {
   SandboxRecord,
   SandboxRecords,
 } from '../pods/index.ts';
-import { containerStatus, listedContainer } from './container-status.ts';
+import { containerStatus } from './container-status.ts';
 import { containerEvents } from './container-events.ts';
 import { matchesContainer, matchesSandbox, matchesSandboxStats, matchesStats } from './filters.ts';
 import { batches } from './image-service.ts';
+import { containerLine, sandboxLine } from './lines.ts';
 import type { RuntimeStatus } from './runtime-status.ts';
-import { listedSandbox, sandboxStatus } from './sandbox-status.ts';
+import { sandboxStatus } from './sandbox-status.ts';
 import type { Stats } from './stats.ts';
 import { containerInfo, sandboxInfo } from './verbose-info.ts';
 
@@ -83,9 +84,9 @@ export class RuntimeService {
         const record = sandboxes.get(podSandboxId);
         return { status: sandboxStatus(record), info: verbose ? sandboxInfo(record) : {} };
       },
-      ListPodSandbox: ({ filter }) => ({ items: this.#sandboxes(filter).map(listedSandbox) }),
+      ListPodSandbox: ({ filter }) => ({ items: this.#sandboxes(filter).map(sandboxLine) }),
       StreamPodSandboxes: ({ filter }) =>
-        batches(this.#sandboxes(filter).map(listedSandbox), (podSandboxes) => ({ podSandboxes })),
+        batches(this.#sandboxes(filter).map(sandboxLine), (podSandboxes) => ({ podSandboxes })),
     };
   }
 
@@ -109,9 +110,9 @@ export class RuntimeService {
         await containers.remove(containerId);
         return {};
       },
-      ListContainers: ({ filter }) => ({ containers: this.#containers(filter).map(listedContainer) }),
+      ListContainers: ({ filter }) => ({ containers: this.#containers(filter).map(containerLine) }),
       StreamContainers: ({ filter }) =>
-        batches(this.#containers(filter).map(listedContainer), (some) => ({ containers: some })),
+        batches(this.#containers(filter).map(containerLine), (some) => ({ containers: some })),
       ContainerStatus: ({ containerId, verbose }) => {
         const record = containers.get(containerId);
         return {

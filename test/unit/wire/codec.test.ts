@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import protobuf from 'protobufjs';
-import { message, optional, repeated, single } from '../../../src/wire/codec.ts';
+import { keepEncoded, message, optional, repeated, single } from '../../../src/wire/codec.ts';
 import { bootstrap, cgroupsV1, cgroupsV2, type Codec, DecodeError, task, types } from '../../../src/wire/index.ts';
 import { fuzzSeed, Random } from '../ttrpc/random.ts';
 
@@ -182,5 +182,18 @@ describe('the codec', () => {
     for (let i = 0; i < 20; i++) deep = { kids: [deep], weight: undefined };
     assert.throws(() => Node.decode(Node.encode(deep)), /more than 100 messages deep/);
     assert.throws(() => Node.decode(Buffer.alloc(5000, 0x1b)), /groups lie more than 100 deep/);
+  });
+});
+
+describe('a message that keeps its bytes', () => {
+  it('is written as it would be, alone and in others, and a copy of it is made anew', () => {
+    const plain = types.Mount.encode({ type: 'bind', options: ['ro'] });
+    const kept = keepEncoded(types.Mount, { type: 'bind', options: ['ro'] });
+    assert.deepEqual(types.Mount.encode(kept), plain);
+    assert.deepEqual(
+      task.CreateTaskRequest.encode({ id: 'a', rootfs: [kept, { type: 'tmpfs' }, kept] }),
+      task.CreateTaskRequest.encode({ id: 'a', rootfs: [{ ...kept }, { type: 'tmpfs' }, { ...kept }] }),
+    );
+    assert.notDeepEqual(types.Mount.encode({ ...kept, type: 'tmpfs' }), plain);
   });
 });
