@@ -32,7 +32,7 @@ export interface ShimConfig {
 }
 
 /** Variables that are between the shim and whoever started it, and no business of runtimes and loggers. */
-const handoverVariables = /^BERTH_(HANDOVER|PUMP|KEEPER|WAKE|WAKE_AFTER_MS|KEEP|WOKEN_BY|EVENTS|RESULT_FD)=/;
+const handoverVariables = /^BERTH_(HANDOVER|PUMP|KEEPER|WAKE|WAKE_AFTER_MS|KEEP|WOKEN_BY|WOKEN_AT|EVENTS|RESULT_FD)=/;
 const ownVariables = /^(BERTH_|SHIM_SOCKET_DIR=|MAX_SHIM_VERSION=|NOTIFY_SOCKET=|LISTEN_)/;
 
 export function readConfig(env: NodeJS.ProcessEnv, selfPath: string): ShimConfig {

@@ -49,7 +49,7 @@ export class Daemon {
 
   constructor(record: ShimRecord, listener: number, native: NativeAddon, config: ShimConfig, handedOver?: HandedOver) {
     const log = new Log(join(record.bundle, 'log'), record.debug, { id: record.id, namespace: record.namespace });
-    const exits = new Exits(handedOver?.childEndedAt);
+    const exits = new Exits(handedOver?.endedChild);
     const loop = native.createLoop(handedOver?.pump);
     const reactor = new Reactor(loop, exits, () => record.nextLoopId++);
     const records = new RecordWriter(log);

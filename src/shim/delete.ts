@@ -68,6 +68,9 @@ async function undo(
   { native, config, reactor, commands }: Tools,
 ): Promise<Init<task.DeleteResponse>> {
   const farewell = await askShimToLetGo(args.id, args.namespace, bundle, native, reactor);
+  const told = farewell?.response;
+  // The shim has forgotten it now, and what follows may take longer than our caller waits.
+  if (told !== undefined) await attempt('note its exit', () => noteAnswer(bundle, told));
   const record = readContainerRecord(bundle);
   const shim = readShimRecord(bundle);
   const noted = farewell?.response?.pid ?? record?.init.pid ?? 0;

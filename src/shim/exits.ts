@@ -1,4 +1,5 @@
 import type { ChildExit } from '../linux/index.ts';
+import type { EndedChild } from './handover.ts';
 
 type ExitListener = (exit: ChildExit) => void;
 
@@ -11,19 +12,18 @@ export class Exits {
   readonly #unclaimed = new Map<number, { exit: ChildExit; order: number }>();
   #expecting = 0;
   #order = 0;
-  #firstEndedAt: bigint | undefined;
+  #endedBefore: EndedChild | undefined;
 
-  /** @param firstEndedAt when the first child that is told of has ended, if that was noticed before the reaper was there */
-  constructor(firstEndedAt?: bigint) {
-    this.#firstEndedAt = firstEndedAt;
+  /** @param endedBefore a child of which it was noticed before the reaper was there */
+  constructor(endedBefore?: EndedChild) {
+    this.#endedBefore = endedBefore;
   }
 
   /** Called by the reaper's event. Synchronous: when it returns, the exit is in somebody's record. */
   handle(seen: ChildExit): void {
-    const endedAt = this.#firstEndedAt;
-    this.#firstEndedAt = undefined;
-    const isLate = endedAt !== undefined && endedAt > 0n && endedAt < seen.atNanoseconds;
-    const exit = isLate ? { ...seen, atNanoseconds: endedAt } : seen;
+    const before = this.#endedBefore?.pid === seen.pid ? this.#endedBefore.at : seen.atNanoseconds;
+    const exit = before < seen.atNanoseconds ? { ...seen, atNanoseconds: before } : seen;
+    if (exit !== seen) this.#endedBefore = undefined;
     const listener = this.#listeners.get(exit.pid);
     if (listener !== undefined) {
       this.#listeners.delete(exit.pid);

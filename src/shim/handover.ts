@@ -21,10 +21,15 @@ export interface HandedOver {
   reason: 'upgrade' | 'sleep';
   /** What the pump told the keeper. */
   keeperEvents?: KeeperEvent[];
-  /** When the end of a child has woken the shim, nanoseconds since the epoch: that is the time of its exit. */
-  childEndedAt?: bigint;
+  /** The child whose end has woken the shim, and when, nanoseconds since the epoch. */
+  endedChild?: EndedChild;
   /** When it was written, milliseconds since the epoch. */
   atMs: number;
+}
+
+export interface EndedChild {
+  pid: number;
+  at: bigint;
 }
 
 /** An event of the pump (kinds as in pump.h). */
@@ -69,7 +74,8 @@ export function readHandover(env: NodeJS.ProcessEnv, native: NativeAddon): Hande
   closeSync(fd);
   const handover = JSON.parse(bytes.toString('utf8')) as HandedOver;
   handover.pump = Number(pump);
-  if (env[handoverVariables.wokenBy] === 'child') handover.childEndedAt = BigInt(env[handoverVariables.wokenAt] ?? 0);
+  const [, at = '', pid = ''] = /^([0-9]+):([1-9][0-9]*)$/.exec(env[handoverVariables.wokenAt] ?? '') ?? [];
+  if (pid !== '') handover.endedChild = { pid: Number(pid), at: BigInt(at) };
   handover.keeperEvents = parseKeeperEvents(env[handoverVariables.events] ?? '');
   native.setCloseOnExec(handover.pump, true);
   for (const useless of handover.close) closeSync(useless);

@@ -14,11 +14,21 @@ export class CgroupMoves {
   /** One is about to happen. Returns at once; that it cannot be hastened harms nobody. */
   expect(): void {
     if (this.#isUnderWay) return;
-    this.#layout ??= detectCgroupLayout();
-    // Where it is now: whoever manages us may have moved us.
-    const [directory] = Object.values(cgroupsOfProcess(this.#layout, 'self') ?? {});
-    if (directory === undefined) return;
+    const path = this.#ownProcs();
+    if (path === undefined) return;
     this.#isUnderWay = true;
-    writeFile(join(directory, 'cgroup.procs'), String(process.pid), () => (this.#isUnderWay = false));
+    // It is there, or we are not to make it.
+    writeFile(path, String(process.pid), { flag: 'r+' }, () => (this.#isUnderWay = false));
+  }
+
+  /** Where it is now: whoever manages us may have moved us. */
+  #ownProcs(): string | undefined {
+    try {
+      this.#layout ??= detectCgroupLayout();
+      const [directory] = Object.values(cgroupsOfProcess(this.#layout, 'self') ?? {});
+      return directory === undefined ? undefined : join(directory, 'cgroup.procs');
+    } catch {
+      return undefined;
+    }
   }
 }

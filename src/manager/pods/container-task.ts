@@ -44,7 +44,9 @@ export class ContainerTask {
 
   /** Starts a container that is created. When that fails the container has ended, with the failure as its reason. */
   async start(record: ContainerRecord): Promise<void> {
-    this.#o.records.put({ ...record, state: 'starting', hasTask: true, told: untold });
+    // A clock that was set back since must not make what happens now older than that.
+    const undoneAt = record.undoneAt < nowNanoseconds() ? record.undoneAt : 0n;
+    this.#o.records.put({ ...record, state: 'starting', hasTask: true, told: untold, undoneAt });
     try {
       await this.#start(record);
     } catch (error) {

@@ -104,7 +104,7 @@ export class TaskEvents {
     this.#o.store.transaction(() => {
       const topic = '/tasks/exit';
       this.#o.journal.append({ at: exitedAt, namespace: criNamespace, topic, event, containerId: id, sandboxId });
-      this.#o.containers.put({ ...record, told: { ...told, exit: true }, ...endOf(record, exit) });
+      this.#o.containers.put({ ...record, told: { ...told, exit: true }, ...endWithReason(record, exit) });
     });
     this.#tellEnd(record, sandboxId);
   }
@@ -204,10 +204,10 @@ function isToldAlready({ told }: ContainerRecord, { kind }: Decoded): boolean {
   return kind === 'create' || kind === 'exit' || kind === 'delete' ? told[kind] : false;
 }
 
-/** Of a task that an earlier, undone start has made. */
+/** Of a task that an earlier, undone start has made: by its pid where that is known, else by its time. */
 function isOfAttemptBefore(record: ContainerRecord, { kind, pid }: Decoded, at: bigint): boolean {
-  if (at <= record.undoneAt) return true;
-  return kind === 'exit' && record.pid !== 0 && pid !== 0 && pid !== record.pid;
+  if (kind === 'exit' && record.pid !== 0 && pid !== 0) return pid !== record.pid;
+  return at <= record.undoneAt;
 }
 
 function withEvent(record: ContainerRecord, { kind, exit }: Decoded, at: bigint): ContainerRecord {
@@ -216,10 +216,14 @@ function withEvent(record: ContainerRecord, { kind, exit }: Decoded, at: bigint)
   if (kind === 'other') return record;
   const told = { ...record.told, [kind]: true };
   if (exit === undefined || !isAlive(record)) return { ...record, told };
-  // The cgroup is there until the task is deleted. Another shim than ours may tell of the kill after the end, or not at all.
+  return { ...record, told, ...endWithReason(record, exit) };
+}
+
+/** The cgroup is there until the task is deleted. Another shim than ours may tell of a kill for memory after the end, or not at all. */
+function endWithReason(record: ContainerRecord, exit: Exit): Partial<ContainerRecord> {
   const wasKilled = exit.exitStatus === killedStatus && (readOomKills(record.cgroups) ?? 0) > 0;
-  const latest = wasKilled ? { ...record, oomKilled: true } : record;
-  return { ...latest, told, ...endOf(latest, exit) };
+  const oomKilled = record.oomKilled || wasKilled;
+  return { oomKilled, ...endOf({ ...record, oomKilled }, exit) };
 }
 
 function killedForMemory(record: ContainerRecord): ContainerRecord {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import {
   closeSync,
   constants,
+  lstatSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -95,14 +96,14 @@ export class Logger {
     // One that cannot live is not to be replaced at once, again and again.
     child.once('exit', () => isReady && performance.now() - startedAt > soonMs && whenEnded());
     child.unref();
+    // Where there are no descriptors left it has no pipe either, whatever its type says.
+    if (child.pid === undefined) return await failed;
     const { stdout } = child;
-    if (stdout === null) return await failed;
+    if (stdout === null) throw new Error('it has no output');
     let said = '';
     stdout.on('data', (bytes: Buffer) => (said += bytes.toString()));
     const closed = once(stdout, 'close', { signal: AbortSignal.timeout(readyMs) });
     await Promise.race([failed, closed]);
-    // A program that could not be run says so a moment later.
-    if (child.pid === undefined) return await failed;
     isReady = said === ready;
     return said;
   }
@@ -196,7 +197,9 @@ export class Logger {
 /** Whether the log is there, and no other file but its note is what that process writes to. */
 function writesOnlyTo(logPath: string, pid: number, note: string): boolean {
   try {
-    const { dev, ino } = statSync(logPath);
+    const log = lstatSync(logPath);
+    if (!log.isFile()) return false;
+    const { dev, ino } = log;
     const folder = `/proc/${pid}/fd`;
     return readdirSync(folder).every((fd) => {
       const path = `${folder}/${fd}`;

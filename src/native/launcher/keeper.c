@@ -7,8 +7,8 @@
  * BERTH_WAKE_AFTER_MS=n      or wake after so long
  * BERTH_PUMP=fd              what pump_save wrote; a new one goes back
  * BERTH_HANDOVER=fd          passed through, as are BERTH_KEEP=fd,… and BERTH_WAKE's descriptors
- * To the shim: BERTH_WOKEN_BY=request|child|timer|upgrade|event, BERTH_WOKEN_AT=ns (of the epoch), BERTH_EVENTS=kind:id:value,…
- * (what the pump said meanwhile)
+ * To the shim: BERTH_WOKEN_BY=request|child|timer|upgrade|event, BERTH_WOKEN_AT=ns:pid (of the epoch; a child that has ended, or
+ * 0), BERTH_EVENTS=kind:id:value,… (what the pump said meanwhile)
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -47,7 +47,8 @@ struct keeper {
     int signals;     /* a signalfd for SIGCHLD and SIGUSR2 */
     int64_t wake_at; /* milliseconds of the monotonic clock; -1: never */
     const char *woken_by;
-    int64_t woken_at; /* nanoseconds since the epoch */
+    int64_t woken_at;  /* nanoseconds since the epoch */
+    pid_t ended_child; /* that has woken it, else 0 */
     struct pump_event events[MOST_EVENTS];
     size_t event_count;
 };
@@ -68,9 +69,19 @@ static void wake(struct keeper *keeper, const char *reason) {
     keeper->woken_at = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static bool child_has_ended(void) {
+/* A child that has ended, which stays uncollected; 0: none. */
+static pid_t ended_child(void) {
     siginfo_t info = { .si_pid = 0 };
-    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 ? info.si_pid : 0;
+}
+
+static void look_for_ended_child(struct keeper *keeper) {
+    pid_t child = ended_child();
+    if (child == 0)
+        return;
+    if (!keeper->woken_by)
+        keeper->ended_child = child;
+    wake(keeper, "child");
 }
 
 static void set_up_signals(struct keeper *keeper) {
@@ -98,8 +109,8 @@ static void take_signals(struct keeper *keeper) {
     while (read(keeper->signals, &info, sizeof info) == (ssize_t)sizeof info) {
         if (info.ssi_signo == SIGUSR2)
             wake(keeper, "upgrade");
-        else if (child_has_ended())
-            wake(keeper, "child");
+        else
+            look_for_ended_child(keeper);
     }
     watch_signals(keeper);
 }
@@ -170,8 +181,7 @@ static void step(struct keeper *keeper, int64_t until) {
 }
 
 static void sleep_until_woken(struct keeper *keeper) {
-    if (child_has_ended())
-        wake(keeper, "child");
+    look_for_ended_child(keeper);
     while (!keeper->woken_by) {
         step(keeper, keeper->wake_at);
         if (keeper->wake_at >= 0 && now_milliseconds() >= keeper->wake_at)
@@ -241,7 +251,8 @@ static void become_host(struct keeper *keeper) {
     sigemptyset(&none);
     signal(SIGUSR2, SIG_IGN);
     sigprocmask(SIG_SETMASK, &none, &before);
-    char **envp = host_environment(keeper->envp, pump, keeper->woken_by, keeper->woken_at, keeper->events, keeper->event_count);
+    char **envp = host_environment(keeper->envp, pump, keeper->woken_by, keeper->woken_at, keeper->ended_child,
+                                   keeper->events, keeper->event_count);
     if (envp)
         host_exec(keeper->argv, envp);
     int error = errno;

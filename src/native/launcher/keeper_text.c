@@ -58,7 +58,7 @@ static char *write_events(char *to, const struct pump_event *events, size_t coun
 }
 
 /* One block: the pointers, and behind them the new variables' text. */
-char **host_environment(char *const *envp, int pump, const char *woken_by, int64_t woken_at,
+char **host_environment(char *const *envp, int pump, const char *woken_by, int64_t woken_at, int64_t ended_child,
                         const struct pump_event *events, size_t count) {
     size_t variables = 0;
     while (envp[variables])
@@ -78,7 +78,9 @@ char **host_environment(char *const *envp, int pump, const char *woken_by, int64
     *next++ = text;
     text = write_text(write_text(text, "BERTH_WOKEN_BY="), woken_by) + 1;
     *next++ = text;
-    text = write_number(write_text(text, "BERTH_WOKEN_AT="), woken_at) + 1;
+    text = write_number(write_text(text, "BERTH_WOKEN_AT="), woken_at);
+    *text++ = ':';
+    text = write_number(text, ended_child) + 1;
     *next++ = text;
     write_events(write_text(text, "BERTH_EVENTS="), events, count);
     return all;

@@ -16,7 +16,7 @@ bool read_number(const char **text, int64_t *number);
  * The environment for the host: the keeper's own without what was meant for the keeper, with what the host must know.
  * NULL: errno.
  */
-char **host_environment(char *const *envp, int pump, const char *woken_by, int64_t woken_at,
+char **host_environment(char *const *envp, int pump, const char *woken_by, int64_t woken_at, int64_t ended_child,
                         const struct pump_event *events, size_t count);
 void free_host_environment(char **envp);
 

@@ -144,7 +144,9 @@ static void start_stream(struct logger *logger, int stream) {
     }
     if (error < 0)
         report(logger, " cannot be opened, and output is dropped", -error);
-    logger->streams[stream] = add_output(logger, stream, PUMP_SINK_NULL) < 0 ? ENDED : DROPPED;
+    logger->streams[stream] = DROPPED;
+    if (add_output(logger, stream, PUMP_SINK_NULL) < 0)
+        _exit(1); /* without having noted an end: it is replaced */
 }
 
 static void reopen_stream(struct logger *logger, int stream) {

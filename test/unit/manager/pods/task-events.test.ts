@@ -55,7 +55,7 @@ function bed(t: TestContext, outputWritten: () => Promise<void> = () => Promise.
   const record = () => containers.get('one');
   const take = (topic: string, event: protobuf.Any, at = 10n) =>
     taskEvents.take({ namespace: 'k8s.io', topic, at, event, sequence: undefined, senderPid: 1 } satisfies ShimEvent);
-  return { folder, containers, record, take };
+  return { folder, containers, taskEvents, record, take };
 }
 
 const exit = (exitStatus: number, pid = 7) =>
@@ -69,6 +69,13 @@ test('what is told late of a start that was undone is not taken for the next one
   assert.equal(record()?.state, 'starting');
   await take('/tasks/exit', exit(3), 21n);
   assert.deepEqual([record()?.state, record()?.exitCode], ['exited', 3]);
+
+  // A clock that is set back hides nothing whose pid is known.
+  containers.put({ ...running, undoneAt: 20n });
+  await take('/tasks/exit', exit(137, 6), 21n);
+  assert.equal(record()?.state, 'running');
+  await take('/tasks/exit', exit(4), 19n);
+  assert.deepEqual([record()?.state, record()?.exitCode], ['exited', 4]);
 });
 
 test('an end is told when the output is written', async (t) => {
@@ -84,7 +91,7 @@ test('an end is told when the output is written', async (t) => {
 });
 
 test('a kill for memory that is told after the end, or not at all, is the reason all the same', async (t) => {
-  const { folder, containers, record, take } = bed(t);
+  const { folder, containers, taskEvents, record, take } = bed(t);
   containers.put(running);
   await take('/tasks/exit', exit(137));
   assert.equal(record()?.reason, 'Error');
@@ -96,5 +103,9 @@ test('a kill for memory that is told after the end, or not at all, is the reason
   writeFileSync(join(cgroup, 'memory.events'), 'oom 1\noom_kill 1\n');
   containers.put({ ...running, cgroups: { '': cgroup } });
   await take('/tasks/exit', exit(137));
+  assert.equal(record()?.reason, 'OOMKilled');
+
+  containers.put({ ...running, cgroups: { '': cgroup } });
+  taskEvents.learned('one', { exitStatus: 137, exitedAt: 9n });
   assert.equal(record()?.reason, 'OOMKilled');
 });
