@@ -19,13 +19,16 @@ const standIn = `#!/bin/sh
 while [ $# -gt 0 ]; do
   case $1 in
     --pid-file) pidfile=$2; shift ;;
-    create) run="sleep 60" ;;
-    exec) run="sleep 0" ;;
+    create|exec) command=$1 ;;
   esac
   shift
 done
-[ -n "$run" ] || exit 0
-$run &
+case $command in
+  create) sleep 60 & ;;
+  # It ends after this shell, which would else collect it, and the shim would never hear of its end.
+  exec) sh -c 'while [ -d /proc/$0 ]; do sleep 0.01; done' $$ & ;;
+  *) exit 0 ;;
+esac
 echo $! > "$pidfile"
 `;
 
